@@ -1,0 +1,1 @@
+"""Brax tasks in three faces: pure functions (`tasks`), Gymnasium (`gym`), Stable-Baselines3 (`vec_env`)."""

@@ -1,0 +1,110 @@
+"""Brax tasks as Gymnasium environments."""
+
+from typing import Any
+
+import gymnasium
+import jax
+import numpy as np
+from gymnasium import spaces
+from gymnasium.utils import EzPickle
+
+from envs.brax.tasks import BraxTask, TaskState, make_task
+
+
+def box_spaces(task: BraxTask) -> tuple[spaces.Box, spaces.Box]:
+    """Observation and action space of a task."""
+    observation = spaces.Box(-np.inf, np.inf, (task.observation_size,), np.float32)
+    return observation, spaces.Box(-1.0, 1.0, (task.action_size,), np.float32)
+
+
+class BraxEnv(gymnasium.Env[np.ndarray, np.ndarray], EzPickle):
+    """A Brax robot as a single Gymnasium environment.
+
+    ## Description
+    Seven robots under five kinds of physics. `physics="v1"` is `brax.v1`, on which Evolving Connectivity was
+    published; the others are the pipelines of current Brax. Returns are not comparable between kinds of physics.
+    Many environments side by side: use `envs.brax.vec_env.BraxVecEnv`, which steps them in one compiled call.
+
+    ## Action space
+    `Box(-1, 1, (A,), float32)`: joint torques in units of the actuators' strength; values outside are clipped.
+
+    ## Observation space
+    `Box(-inf, inf, (D,), float32)`: joint angles and velocities, for Ant and Humanoid also contact forces or inertia.
+
+    | id | A | D (v1) | D (others) | seconds per step (v1 / others) | terminates (v1) |
+    |---|---|---|---|---|---|
+    | BraxHopper-v0 | 3 | 11 | 11 | 0.008 / 0.008 | torso below 0.7 or pitched more than 0.2 rad |
+    | BraxWalker2d-v0 | 6 | 17 | 17 | 0.008 / 0.008 | torso outside 0.7..2.0 or pitched more than 1 rad |
+    | BraxHalfCheetah-v0 | 6 | 18 | 17 | 0.05 / 0.05 | never |
+    | BraxAnt-v0 | 8 | 87 | 27 | 0.05 / 0.05 | torso outside 0.2..1.0 |
+    | BraxHumanoid-v0 | 17 | 240 | 244 | 0.015 / 0.015 | torso outside 0.8..2.1 |
+    | BraxReacher-v0 | 2 | 11 | 11 | 0.02 / 0.02 | never |
+    | BraxSwimmer-v0 | 2 | 8 | - | 0.04 / - | never; physics="v1" only |
+
+    ## Rewards
+    Brax's own: forward velocity plus an alive bonus minus a control cost for the walkers, nearness to the target for
+    Reacher. The terms are in `info` under Brax's names.
+
+    ## Starting state
+    The robot's rest pose with uniform noise on joint angles and velocities.
+
+    ## Episode end
+    `terminated` when the robot is unhealthy, or when the physics diverged (then the reward is 0, the observation zero
+    and `info["diverged"]` True). `truncated` after 1000 steps (`max_episode_steps` of `gymnasium.make`).
+
+    ## Arguments
+    | argument | default | meaning |
+    |---|---|---|
+    | `task` | set by the id | "hopper", "walker2d", "halfcheetah", "ant", "humanoid", "reacher", "swimmer" |
+    | `physics` | "v1" | "v1", "generalized", "spring", "positional", "mjx" |
+    | `render_mode` | None | None or "rgb_array" |
+    | `width`, `height` | 480, 360 | size of a frame in pixels |
+
+    ## Version history
+    * v0: first version
+    """
+
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 50}
+
+    def __init__(
+        self, task: str, physics: str = "v1", render_mode: str | None = None, width: int = 480, height: int = 360
+    ) -> None:
+        EzPickle.__init__(self, task, physics, render_mode, width, height)
+        if render_mode not in (None, "rgb_array"):
+            raise ValueError(f"render_mode='{render_mode}' is not supported; use None or 'rgb_array'.")
+        self.task = make_task(task, physics)
+        self.metadata = {"render_modes": ["rgb_array"], "render_fps": max(1, round(1 / self.task.dt))}
+        self.observation_space, self.action_space = box_spaces(self.task)
+        self.render_mode = render_mode
+        self.width, self.height = width, height
+        self._key: jax.Array | None = None
+        self._state: TaskState | None = None
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict[str, Any]]:
+        super().reset(seed=seed)
+        if seed is not None:
+            self._key = jax.random.key(seed)
+        elif self._key is None:
+            self._key = jax.random.key(int(self.np_random.integers(2**31)))
+        self._key, reset_key = jax.random.split(self._key)
+        self._state = self.task.jit_reset(reset_key)
+        return np.array(self._state.obs), {}
+
+    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        if self._state is None:
+            raise gymnasium.error.ResetNeeded("Call reset before the first step.")
+        self._state = self.task.jit_step(self._state, np.asarray(action, np.float32))
+        obs, reward, terminated, metrics = jax.device_get(self._state[1:])
+        info: dict[str, Any] = {name: float(value) for name, value in metrics.items()}
+        info["diverged"] = bool(np.isnan(reward))
+        return np.array(obs), 0.0 if info["diverged"] else float(reward), bool(terminated), False, info
+
+    def render(self) -> np.ndarray | None:  # type: ignore[override]
+        if self.render_mode is None:
+            gymnasium.logger.warn("render() does nothing without render_mode; make the environment with 'rgb_array'.")
+            return None
+        if self._state is None:
+            raise gymnasium.error.ResetNeeded("Call reset before render.")
+        from envs.brax.render import render
+
+        return render(self.task, self._state, self.width, self.height)

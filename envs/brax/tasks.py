@@ -1,0 +1,129 @@
+"""Brax tasks as pure functions: reset(key) -> state, step(state, action) -> state, composed with `vmap` and `scan`."""
+
+import difflib
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from envs.brax.imports import import_v1, import_v2
+
+PHYSICS: tuple[str, ...] = ("v1", "generalized", "spring", "positional", "mjx")
+TASKS: dict[str, str] = {
+    task.lower(): task for task in ("Hopper", "Walker2d", "HalfCheetah", "Ant", "Humanoid", "Reacher", "Swimmer")
+}
+# Current Brax has Swimmer on the generalized pipeline alone, and its fluid forces do not trace on current JAX.
+MISSING: dict[str, tuple[str, ...]] = {"swimmer": PHYSICS[1:]}
+
+
+class TaskState(NamedTuple):
+    """State of one environment; a pytree whose structure and dtypes never change."""
+
+    physics: Any
+    """Brax's own state."""
+    obs: jax.Array
+    """Observation, float32 (D,)."""
+    reward: jax.Array
+    """Reward of the last step, float32 (); NaN when the physics diverged in it."""
+    terminated: jax.Array
+    """Whether the robot is unhealthy or the physics diverged, bool (); a time limit never sets it."""
+    metrics: dict[str, jax.Array]
+    """Reward terms and positions under Brax's names, float32 ()."""
+
+
+class BraxTask:
+    """A robot and its task under one kind of physics; made by `make_task`, compared by identity.
+
+    Actions are clipped to [-1, 1]. When an observation or reward becomes non-finite the state is terminated, its
+    observation zero and its reward NaN, so that a diverged episode can be recognised by its return.
+    """
+
+    def __init__(self, name: str, physics: str, max_episode_steps: int) -> None:
+        self.name = name
+        self.physics = physics
+        self.max_episode_steps = max_episode_steps
+        if physics == "v1":
+            self.env: Any = import_v1().get_environment(name)
+            self.dt = float(self.env.sys.config.dt)
+        else:
+            self.env = import_v2().get_environment(name, backend=physics)
+            self.dt = float(self.env.dt)
+        self.observation_size = int(self.env.observation_size)
+        self.action_size = int(self.env.action_size)
+
+    def __repr__(self) -> str:
+        return f"BraxTask({self.name!r}, physics={self.physics!r}, max_episode_steps={self.max_episode_steps})"
+
+    def reset(self, key: jax.Array) -> TaskState:
+        """Initial state drawn with a typed key (`jax.random.key`)."""
+        return self._wrap(self.env.reset(key))
+
+    def step(self, state: TaskState, action: jax.Array) -> TaskState:
+        """One step of `dt` seconds under action (A,)."""
+        return self._wrap(self.env.step(state.physics, jnp.clip(action, -1.0, 1.0)))
+
+    @functools.cached_property
+    def jit_reset(self) -> Any:
+        """`reset` compiled; shared by all environments of this task."""
+        return jax.jit(self.reset)
+
+    @functools.cached_property
+    def jit_step(self) -> Any:
+        """`step` compiled; shared by all environments of this task."""
+        return jax.jit(self.step)
+
+    def _wrap(self, state: Any) -> TaskState:
+        state = jax.tree.map(_strong, state)
+        valid = jnp.all(jnp.isfinite(state.obs)) & jnp.isfinite(state.reward)
+        return TaskState(
+            state,
+            jnp.where(valid, state.obs, 0.0),
+            jnp.where(valid, state.reward, jnp.nan),
+            (state.done > 0) | ~valid,
+            dict(sorted(state.metrics.items())),
+        )
+
+
+@functools.lru_cache(maxsize=None)
+def _cached_task(name: str, physics: str, max_episode_steps: int) -> BraxTask:
+    return BraxTask(name, physics, max_episode_steps)
+
+
+def make_task(name: str, physics: str = "v1", max_episode_steps: int = 1000) -> BraxTask:
+    """The task of that name ("humanoid", "Humanoid" or "BraxHumanoid-v0"); equal arguments give the same object.
+
+    ValueError for an unknown task or physics, or a task that the physics cannot simulate.
+    """
+    task = find_task(name)
+    if task is None:
+        near = difflib.get_close_matches(name.lower(), TASKS, n=1, cutoff=0.0)[0]
+        raise ValueError(f"Unknown Brax task '{name}'. Did you mean '{TASKS[near]}'? Known: {', '.join(TASKS.values())}.")
+    if physics not in PHYSICS:
+        near = difflib.get_close_matches(str(physics), PHYSICS, n=1, cutoff=0.0)[0]
+        raise ValueError(f"Unknown physics '{physics}'. Did you mean '{near}'? Known: {', '.join(PHYSICS)}.")
+    if physics not in available_physics(task):
+        raise ValueError(
+            f"Brax has no {TASKS[task]} with physics='{physics}'; use one of {', '.join(available_physics(task))}."
+        )
+    if max_episode_steps < 1:
+        raise ValueError(f"max_episode_steps={max_episode_steps} must be at least 1.")
+    return _cached_task(task, physics, max_episode_steps)
+
+
+def find_task(name: str) -> str | None:
+    """Brax's own name of a task given in any of its forms; None when it is no Brax task."""
+    key = name.removeprefix("Brax").removesuffix("-v0").lower()
+    return key if key in TASKS else None
+
+
+def available_physics(task: str) -> tuple[str, ...]:
+    """Which physics have this task."""
+    return tuple(p for p in PHYSICS if p not in MISSING.get(task, ()))
+
+
+def _strong(x: Any) -> Any:
+    """Give a leaf a definite dtype, so that a loop's carry keeps its type."""
+    if jnp.issubdtype(jnp.result_type(x), jnp.floating):
+        return jnp.asarray(x, jnp.float32)
+    return jnp.asarray(x, jnp.result_type(x))

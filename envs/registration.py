@@ -1,0 +1,28 @@
+"""The table of environments: id -> where the class is and how it is made."""
+
+from typing import Any, NamedTuple
+
+import gymnasium
+
+
+class Entry(NamedTuple):
+    """One registered environment; the class is imported when the first one is made."""
+
+    entry_point: str
+    kwargs: dict[str, Any]
+    max_episode_steps: int
+
+
+ENVS: dict[str, Entry] = {
+    f"Brax{task}-v0": Entry("envs.brax.gym:BraxEnv", {"task": task.lower()}, 1000)
+    for task in ("Hopper", "Walker2d", "HalfCheetah", "Ant", "Humanoid", "Reacher", "Swimmer")
+}
+
+
+def register_envs() -> None:
+    """Register the ids of `ENVS`; those already registered are left alone."""
+    for env_id, entry in ENVS.items():
+        if env_id not in gymnasium.registry:
+            gymnasium.register(
+                env_id, entry.entry_point, kwargs=dict(entry.kwargs), max_episode_steps=entry.max_episode_steps
+            )

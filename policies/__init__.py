@@ -1,0 +1,1 @@
+"""Brains: spiking, recurrent and plastic networks."""

@@ -1,0 +1,1 @@
+"""Learning: each algorithm is a class and a command, `python -m trainers.<name>`."""

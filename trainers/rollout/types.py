@@ -1,0 +1,56 @@
+"""What a rollout takes and gives."""
+
+from typing import Any, NamedTuple, Protocol
+
+import jax
+import numpy as np
+
+from policies.population.types import PopulationNetwork
+from trainers.rollout.normalizer import Moments
+
+
+class Evaluation(NamedTuple):
+    """Episodes played, in the order in which they were asked for (L of them)."""
+
+    returns: np.ndarray
+    """Undiscounted returns, float32 (L,); NaN where the physics diverged."""
+    lengths: np.ndarray
+    """Steps alive, int32 (L,)."""
+    moments: Moments
+    """Observations of all alive steps that count (see `counted`)."""
+    env_steps: int
+    """Alive steps, the sum of the lengths."""
+    metrics: dict[str, float]
+    """Network metrics averaged over alive steps, such as firing rates."""
+
+
+class Rollout(Protocol):
+    """Plays episodes of population members. Same key, same results, however the work is spread."""
+
+    network: PopulationNetwork
+
+    def __call__(
+        self,
+        params_of: Any,
+        members: np.ndarray,
+        episodes: np.ndarray,
+        key: jax.Array,
+        normalizer: Moments,
+        counted: np.ndarray | None = None,
+    ) -> Evaluation:
+        """Play episode `episodes[i]` of member `members[i]` for every i.
+
+        :param params_of: maps member indices (n,) to parameters with a leading axis n; a `jax.tree_util.Partial`, so
+            that its arrays may change from call to call without recompiling
+        :param members: member indices (L,)
+        :param episodes: episode numbers (L,): member and episode select the random stream, position does not
+        :param key: seeds environments and initial states of the networks
+        :param normalizer: statistics that observations are normalised with, frozen for the call
+        :param counted: which episodes (L,) enter the moments; all by default
+        """
+
+
+def episode_keys(key: jax.Array, member: jax.Array, episode: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Keys of an episode's environment and of the network's initial state, from its member and number alone."""
+    env_key, carry_key = jax.random.split(jax.random.fold_in(jax.random.fold_in(key, member), episode))
+    return env_key, carry_key

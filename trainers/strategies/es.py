@@ -1,0 +1,99 @@
+"""Evolution strategy with Gaussian perturbations (Salimans et al. 2017, arXiv 1703.03864)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from trainers.strategies.optimizers import descend, make_optimizer
+from trainers.strategies.ranks import centred_ranks
+from trainers.strategies.types import Metrics, Params, check_population_size, leaf_key
+
+
+class ESState(NamedTuple):
+    """Mean parameters, optimiser, step size and standard deviation of the perturbations."""
+
+    params: Params
+    opt_state: Any
+    learning_rate: jax.Array
+    sigma: jax.Array
+
+
+@dataclass(frozen=True)
+class EvolutionStrategy:
+    """Antithetic OpenAI-ES over any pytree of floats.
+
+        theta_{2j}, theta_{2j+1} = mean +- sigma * eps_j,  w_i = centred rank of fitness_i
+        g = -(1 / (P sigma)) sum_j (w_{2j} - w_{2j+1}) eps_j
+        mean <- mean + optimiser(g) - learning_rate * weight_decay * mean
+
+    With `antithetic=False` every member has its own eps and g = -(1 / (P sigma)) sum_i w_i eps_i. Perturbations are
+    regenerated from their keys for the update, never stored.
+    """
+
+    population_size: int = 10240
+    antithetic: bool = True
+    weight_decay: float = 0.1
+    optimizer: str = "adam"
+    optimizer_kwargs: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_population_size(self.population_size, self.antithetic)
+        make_optimizer(self.optimizer, **self.optimizer_kwargs)
+
+    def init(self, key: jax.Array, params_like: Params) -> ESState:
+        """`params_like`: the starting point, such as `network.init(key)`. The key is not used."""
+        del key
+        return ESState(params_like, self._optimizer.init(params_like), jnp.float32(0.0), jnp.float32(0.0))
+
+    def sample(self, state: ESState, key: jax.Array, members: jax.Array) -> Params:
+        """Perturbed parameters of these members, each leaf with a leading axis of len(members)."""
+
+        def draw(member: jax.Array) -> Params:
+            step = state.sigma * self._sign(member)
+            return jax.tree.map(lambda p, e: p + step * e, state.params, self._noise(state, key, member))
+
+        return lax.map(draw, members, batch_size=16)
+
+    def update(self, state: ESState, key: jax.Array, fitness: jax.Array) -> tuple[ESState, Metrics]:
+        ranks = centred_ranks(fitness)
+        stride = 2 if self.antithetic else 1
+        weights = ranks[::2] - ranks[1::2] if self.antithetic else ranks
+
+        def add_draw(total: Params, i: jax.Array) -> tuple[Params, None]:
+            noise = self._noise(state, key, i * stride)
+            return jax.tree.map(lambda t, e: t + weights[i] * e, total, noise), None
+
+        zero = jax.tree.map(jnp.zeros_like, state.params)
+        total, _ = lax.scan(add_draw, zero, jnp.arange(weights.shape[0]))
+        gradient = jax.tree.map(lambda t: -t / (self.population_size * state.sigma), total)
+        params, opt_state = descend(
+            self._optimizer, state.opt_state, state.params, gradient, state.learning_rate, self.weight_decay
+        )
+        new = state._replace(params=params, opt_state=opt_state)
+        return new, self.metrics(new)
+
+    def mean(self, state: ESState) -> Params:
+        """The unperturbed parameters."""
+        return state.params
+
+    def metrics(self, state: ESState) -> Metrics:
+        """Euclidean norm of all parameters."""
+        squares = [jnp.sum(p**2) for p in jax.tree.leaves(state.params)]
+        return {"param_norm": jnp.sqrt(sum(squares, jnp.float32(0.0)))}
+
+    @property
+    def _optimizer(self) -> Any:
+        return make_optimizer(self.optimizer, **self.optimizer_kwargs)
+
+    def _sign(self, member: jax.Array) -> jax.Array:
+        return jnp.where(member % 2 == 0, 1.0, -1.0) if self.antithetic else jnp.float32(1.0)
+
+    def _noise(self, state: ESState, key: jax.Array, member: jax.Array) -> Params:
+        draw = member // 2 if self.antithetic else member
+        leaves, structure = jax.tree.flatten(state.params)
+        noise = [jax.random.normal(leaf_key(key, i, draw), p.shape, p.dtype) for i, p in enumerate(leaves)]
+        return structure.unflatten(noise)
