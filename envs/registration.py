@@ -26,3 +26,12 @@ def register_envs() -> None:
             gymnasium.register(
                 env_id, entry.entry_point, kwargs=dict(entry.kwargs), max_episode_steps=entry.max_episode_steps
             )
+
+
+def silence_gym_notice() -> None:
+    """Keep old `gym`, which Brax installs and Stable-Baselines3 imports when it is there, from printing its notice."""
+    try:
+        from gym_notices import notices
+    except ImportError:
+        return
+    notices.notices.clear()

@@ -16,6 +16,8 @@ def import_v1() -> ModuleType:
         batching.BatchTracer = home.BatchTracer  # type: ignore[attr-defined]
     with _quiet():
         import brax.v1.envs
+    # It asks JAX a deprecated question whenever it is traced; the user can do nothing about it.
+    warnings.filterwarnings("ignore", category=DeprecationWarning, module=r"brax\.v1\.jumpy")
     return sys.modules["brax.v1.envs"]
 
 

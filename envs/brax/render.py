@@ -55,7 +55,7 @@ class Scene:
         middle = np.mean([np.min(centres, axis=0), np.max(centres, axis=0)], axis=0)
         reach = [np.linalg.norm(c - middle) + max(s.size) for c, s in zip(centres, self.shapes, strict=True)]
         target = middle + np.array([0.0, 0.0, -0.1 * max(reach)])
-        eye = target + 2.9 * max(reach) * np.array([0.35, -0.95, 0.38])
+        eye = target + 3.7 * max(reach) * np.array([0.35, -0.95, 0.38])
         ground = [2 * TILE * round(c / (2 * TILE)) for c in middle[:2]]  # shifted by whole periods of the checker
         self.renderer.set_object_position(self.ground, [*ground, -0.01])
         camera = tiny.TinyRenderCamera(

@@ -19,20 +19,19 @@ NETWORKS: dict[str, Any] = {
 }
 
 
-def find_network(name: str) -> Any:
-    """The network class of a policy name such as "RSNNPolicy" (the suffix and the case may be left out)."""
-    known = {key.lower(): cls for key, cls in NETWORKS.items()}
+def find_network(name: str) -> str:
+    """The full policy name of `name`, such as "RSNNPolicy" for "rsnn"; ValueError with the nearest when unknown."""
+    known = {key.lower(): key for key in NETWORKS}
     for candidate in (name.lower(), name.lower() + "policy"):
         if candidate in known:
             return known[candidate]
-    near = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.0)
-    suggestion = next(key for key in NETWORKS if key.lower() == near[0])
-    raise ValueError(f"Unknown policy '{name}'. Did you mean '{suggestion}'? Known: {', '.join(NETWORKS)}.")
+    near = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.0)[0]
+    raise ValueError(f"Unknown policy '{name}'. Did you mean '{known[near]}'? Known: {', '.join(NETWORKS)}.")
 
 
 def make_network(name: str, observation_size: int, action_size: int, **kwargs: Any) -> PopulationNetwork:
     """Build a network by policy name; ValueError names the nearest option when a keyword is unknown."""
-    cls = find_network(name)
+    cls = NETWORKS[find_network(name)]
     options = [f.name for f in dataclasses.fields(cls)][2:]
     for key in kwargs:
         if key not in options:

@@ -14,8 +14,7 @@ from policies.population.types import PopulationNetwork
 from trainers.rollout.normalizer import Moments, Scaling, moments_from_sums
 from trainers.rollout.types import Evaluation, episode_keys
 
-CPU_SLOTS = 64  # episodes a CPU core plays side by side: enough to fill vector units, few enough to stay in its cache
-SAMPLE_BLOCK = 64
+CPU_SLOTS = 32  # episodes a CPU core plays side by side: they fill its vector units and stay in its cache
 
 
 class Slots(NamedTuple):
@@ -46,9 +45,10 @@ class JittedRollout:
     the next from the queue, so that early falls waste at most a chunk. After an episode's end nothing of it counts.
     The queue is cut into one part a device; a device samples the parameters of its own members only.
 
-    An episode's result depends on (key, member, episode), not on slots, chunks or devices.
+    An episode's result depends on (key, member, episode), not on its place in the queue, the chunk size, the number of
+    slots (up to 32) or the number of devices (from 2 on; see `trainers.devices`).
 
-    :param slots: episodes played side by side on each device (default: 64 on a CPU core, all of them on accelerators)
+    :param slots: episodes played side by side on each device (default: 32 on a CPU core, all of them on accelerators)
     :param chunk_steps: steps between refills
     :param devices: where to play (default: all local devices of the default backend)
     """

@@ -35,7 +35,8 @@ def descend(
     weight_decay: float,
 ) -> tuple[Any, Any]:
     """One step down `gradient` with decoupled weight decay: (new params, new optimiser state)."""
-    opt_state.hyperparams["learning_rate"] = jnp.asarray(learning_rate, jnp.float32)
+    hyperparams = opt_state.hyperparams | {"learning_rate": jnp.asarray(learning_rate, jnp.float32)}
+    opt_state = opt_state._replace(hyperparams=hyperparams)
     updates, opt_state = optimizer.update(gradient, opt_state, params)
     decayed = jax.tree.map(lambda u, p: u - learning_rate * weight_decay * p, updates, params)
     return optax.apply_updates(params, decayed), opt_state

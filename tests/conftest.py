@@ -1,0 +1,13 @@
+"""JAX is set up once, before any test uses it, and compiled programs are shared between tests and test processes."""
+
+import os
+import tempfile
+from pathlib import Path
+
+CACHE = Path(tempfile.gettempdir()) / f"spikegym-test-cache-{os.getuid()}"
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(CACHE))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "1.0")
+
+from trainers.devices import use_all_cores  # noqa: E402
+
+use_all_cores()

@@ -1,0 +1,169 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.vec_env import SubprocVecEnv, VecFrameStack
+
+from envs.brax.tasks import make_task
+from policies.population import make_network
+from trainers.rollout.jitted import JittedRollout, Queue
+from trainers.rollout.normalizer import CLIP, Moments, Scaling, moments_from_sums
+from trainers.rollout.types import episode_keys
+from trainers.rollout.vec_env import VecEnvRollout
+from trainers.strategies import EvolvingConnectivity
+
+POPULATION = 12
+
+
+def _population(network):
+    strategy = EvolvingConnectivity(POPULATION)
+    state = strategy.init(jax.random.key(0), network.kernels)
+    return jax.tree_util.Partial(strategy.sample, state, jax.random.key(1))
+
+
+MEMBERS = np.repeat(np.arange(POPULATION), 2)
+EPISODES = np.tile(np.arange(2), POPULATION)
+
+
+def _same(a, b) -> None:
+    np.testing.assert_array_equal(a.returns, b.returns)
+    np.testing.assert_array_equal(a.lengths, b.lengths)
+    np.testing.assert_array_equal(a.moments.mean, b.moments.mean)
+    np.testing.assert_array_equal(a.moments.m2, b.moments.m2)
+    assert (a.env_steps, a.metrics) == (b.env_steps, b.metrics)
+
+
+# Brax, one jitted program
+
+
+@pytest.fixture(scope="module")
+def hopper():
+    task = make_task("hopper", "v1", 60)
+    network = make_network("RSNN", task.observation_size, task.action_size, num_neurons=64)
+    return task, network, _population(network)
+
+
+def _play(hopper, members=MEMBERS, episodes=EPISODES, **kwargs):
+    task, network, params_of = hopper
+    rollout = JittedRollout(network, task, **kwargs)
+    return rollout(params_of, members, episodes, jax.random.key(2), Moments.empty(task.observation_size))
+
+
+def test_results_do_not_depend_on_chunks_slots_or_order(hopper) -> None:
+    reference = _play(hopper)
+    assert len(set(reference.lengths)) > 3, "episodes of one length prove nothing"
+    _same(reference, _play(hopper, chunk_steps=1))
+    _same(reference, _play(hopper, chunk_steps=7, slots=5))
+    order = np.random.default_rng(0).permutation(len(MEMBERS))
+    shuffled = _play(hopper, MEMBERS[order], EPISODES[order], slots=3)
+    np.testing.assert_array_equal(reference.returns[order], shuffled.returns)
+
+
+def test_every_episode_is_the_one_played_by_hand(hopper) -> None:
+    """Each episode, stepped alone without any queue, scan or mask; short, since contacts amplify rounding."""
+    _, network, params_of = hopper
+    task = make_task("hopper", "v1", 16)
+    played = _play((task, network, params_of))
+    reset, step, apply = task.jit_reset, task.jit_step, jax.jit(network.apply)
+    count = 0
+    for i in (0, 7, 13):
+        params = jax.tree.map(lambda p: p[0], params_of(jnp.array([MEMBERS[i]])))
+        env_key, carry_key = episode_keys(jax.random.key(2), MEMBERS[i], EPISODES[i])
+        state, carry, total, length = reset(env_key), network.initial_carry(carry_key), 0.0, 0
+        while length < task.max_episode_steps:
+            carry, action = apply(params, carry, jnp.clip(state.obs, -CLIP, CLIP))
+            state = step(state, action)
+            total, length = total + float(state.reward), length + 1
+            if state.terminated:
+                break
+        assert length == played.lengths[i]
+        assert total == pytest.approx(played.returns[i], rel=1e-3)
+        count += length
+    assert count > 30
+
+
+def test_statistics_count_alive_steps_of_counted_episodes_only(hopper) -> None:
+    task, network, params_of = hopper
+    rollout = JittedRollout(network, task)
+    normalizer = Moments(10.0, np.full(11, 0.3), np.full(11, 4.0))
+    all_of_them = rollout(params_of, MEMBERS, EPISODES, jax.random.key(2), normalizer)
+    assert all_of_them.moments.count == all_of_them.env_steps == all_of_them.lengths.sum()
+    first, rest = MEMBERS < 4, MEMBERS >= 4
+    parts = [rollout(params_of, MEMBERS, EPISODES, jax.random.key(2), normalizer, counted=c) for c in (first, rest)]
+    merged = parts[0].moments.merge(parts[1].moments)
+    assert merged.count == all_of_them.moments.count
+    np.testing.assert_allclose(merged.mean, all_of_them.moments.mean, rtol=1e-9)
+    np.testing.assert_allclose(merged.m2, all_of_them.moments.m2, rtol=1e-6)
+
+
+def test_the_queue_deals_every_episode_once() -> None:
+    members, episodes = np.array([7, 7, 3, 9, 9, 9, 1]), np.array([0, 1, 0, 0, 1, 2, 0])
+    for devices in (1, 2, 3):
+        queue = Queue.plan(members, episodes, devices)
+        a = jax.tree.map(np.asarray, queue.arrays)
+        rows = len(a.table) // devices
+        for i, p in enumerate(queue.position):
+            device = p // (len(a.row) // devices)
+            assert a.table[device * rows + a.row[p]] == members[i]
+            assert a.episode[p] == episodes[i]
+        assert a.waiting.sum() == 7
+        assert len(set(queue.position)) == 7
+
+
+# Any VecEnv, slot by slot
+
+
+@pytest.mark.parametrize("slots", [1, 5])
+def test_vec_env_results_do_not_depend_on_the_number_of_slots(slots: int) -> None:
+    network = make_network("RSNN", 4, 2, num_neurons=32)
+    params_of = _population(network)
+    runs = []
+    for n in (3, slots):
+        rollout = VecEnvRollout(network, make_vec_env("CartPole-v1", n, seed=n))
+        runs.append(rollout(params_of, MEMBERS, EPISODES, jax.random.key(2), Moments.empty(4)))
+    _same(*runs)
+    assert len(set(runs[0].lengths)) > 3
+    np.testing.assert_array_equal(runs[0].returns, runs[0].lengths)  # CartPole pays 1 a step
+    assert runs[0].moments.count == runs[0].env_steps
+
+
+def test_vec_env_in_subprocesses_gives_the_same() -> None:
+    network = make_network("RSNN", 4, 2, num_neurons=32)
+    params_of, runs = _population(network), []
+    for cls in (None, SubprocVecEnv):
+        env = make_vec_env("CartPole-v1", 2, vec_env_cls=cls)
+        runs.append(VecEnvRollout(network, env)(params_of, MEMBERS[:8], EPISODES[:8], jax.random.key(2), Moments.empty(4)))
+        env.close()
+    _same(*runs)
+
+
+def test_wrappers_that_would_be_bypassed_are_refused() -> None:
+    with pytest.raises(ValueError, match="VecFrameStack cannot be used"):
+        VecEnvRollout(make_network("MLP", 8, 2), VecFrameStack(make_vec_env("CartPole-v1", 1), 2))
+
+
+# Statistics
+
+
+def test_moments_are_those_of_the_pooled_data() -> None:
+    rng = np.random.default_rng(0)
+    data = [1e3 + rng.normal(size=(n, 3)) for n in (5, 100, 17)]
+    shift = np.full(3, 1e3)
+    merged = Moments.empty(3)
+    for x in data:
+        d = x - shift
+        merged = merged.merge(moments_from_sums(np.array([len(x)]), d.sum(0)[None], (d**2).sum(0)[None], shift))
+    pooled = np.concatenate(data)
+    np.testing.assert_allclose(merged.mean, pooled.mean(0), rtol=1e-12)
+    np.testing.assert_allclose(merged.std, pooled.std(0), rtol=1e-9)
+
+
+def test_invalid_episodes_are_dropped_and_scaling_is_bounded() -> None:
+    sums = np.array([[1.0], [np.nan]])
+    moments = moments_from_sums(np.array([2, 5]), sums, np.array([[0.5], [1.0]]), np.zeros(1))
+    assert moments.count == 2
+    assert moments.mean[0] == 0.5
+    constant = Scaling.of(Moments(10.0, np.array([5.0]), np.array([0.0])))
+    np.testing.assert_array_equal(constant(jnp.array([5.0])), [0.0])
+    np.testing.assert_array_equal(constant(jnp.array([1e6])), [CLIP])

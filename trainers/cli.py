@@ -1,0 +1,83 @@
+"""The commands `python -m trainers.<algorithm>`."""
+
+import dataclasses
+import sys
+from pathlib import Path
+from typing import Any
+
+import tyro
+
+from trainers.checkpoint import CheckpointError
+from trainers.config import CONFIGS, RunConfig, defaults, load_config
+from trainers.devices import use_all_cores
+
+
+def main(algorithm: str, args: list[str] | None = None) -> None:
+    """Parse the command line, run, and leave with exit code 2 and one sentence when something given is wrong."""
+    try:
+        config = parse(algorithm, sys.argv[1:] if args is None else args)
+        use_all_cores()
+        from trainers.run import run
+
+        interrupted = run(algorithm, config)
+    except (ValueError, CheckpointError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    if interrupted:
+        sys.exit(130)
+
+
+def parse(algorithm: str, args: list[str]) -> RunConfig:
+    """Flags over the YAML entry of the environment; with --resume, over the config of the run."""
+    env = _value(args, "--env")
+    resume = _value(args, "--resume")
+    prog = f"python -m trainers.{algorithm}"
+    cls = CONFIGS[algorithm]
+    if resume is None:
+        default = defaults(algorithm, env or cls.env, _value(args, "--policy"))
+        config = tyro.cli(cls, args=args, default=default, prog=prog, description=cls.__doc__)
+        return _canonical(config)
+    default = load_config(algorithm, Path(resume))
+    stored = dataclasses.replace(default, resume=resume)
+    config = _canonical(tyro.cli(cls, args=args, default=default, prog=prog, description=cls.__doc__))
+    _check_resumable(stored, config)
+    return config
+
+
+def _canonical(config: RunConfig) -> RunConfig:
+    from policies.population import find_network
+    from trainers.make_env import find_env_id
+
+    if config.generations < 1:
+        raise ValueError(f"generations={config.generations} must be at least 1.")
+    if config.vec_env not in ("dummy", "subproc"):
+        raise ValueError(f"vec_env='{config.vec_env}' is unknown; use dummy or subproc.")
+    if config.save_every < 1:
+        raise ValueError(f"save_every={config.save_every} must be at least 1.")
+    return dataclasses.replace(config, env=find_env_id(config.env), policy=find_network(config.policy))
+
+
+def _check_resumable(stored: RunConfig, config: RunConfig) -> None:
+    free = {"progress", "track", "save_every"}
+    for f in dataclasses.fields(stored):
+        old, new = getattr(stored, f.name), getattr(config, f.name)
+        if old == new or f.name in free:
+            continue
+        scheduled = any(str(v).startswith("lin_") for v in dataclasses.asdict(stored).values())
+        if f.name == "generations" and new > old and not scheduled:
+            continue
+        reason = " because a schedule depends on it" if f.name == "generations" and new > old else ""
+        raise ValueError(
+            f"{f.name} was {old} in '{stored.resume}' and cannot be {new} when resuming{reason}; leave the flag out, or "
+            "start a new run."
+        )
+
+
+def _value(args: list[str], flag: str) -> Any:
+    """The value of a flag that decides the defaults, before the rest is parsed."""
+    for i, word in enumerate(args):
+        if word == flag and i + 1 < len(args):
+            return args[i + 1]
+        if word.startswith(flag + "="):
+            return word.split("=", 1)[1]
+    return None

@@ -1,0 +1,160 @@
+"""What a run is made of: dataclasses that are the command line, the YAML and config.yml at once."""
+
+import dataclasses
+import difflib
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+import yaml
+
+from policies.population import find_network
+from trainers.make_env import find_env_id
+
+
+def _parse_options(words: list[str]) -> dict[str, Any]:
+    options = {}
+    for word in words:
+        key, sign, value = word.partition(":")
+        if not sign:
+            raise ValueError(f"'{word}' is not of the form key:value")
+        options[key] = yaml.safe_load(value)
+    return options
+
+
+Options = Annotated[
+    dict[str, Any],
+    tyro.constructors.PrimitiveConstructorSpec(
+        nargs="*",
+        metavar="[KEY:VALUE ...]",
+        instance_from_str=_parse_options,
+        is_instance=lambda value: isinstance(value, dict),
+        str_from_instance=lambda options: [f"{k}:{v}" for k, v in options.items()],
+    ),
+]
+
+
+@dataclass
+class RunConfig:
+    """Options of every evolution command."""
+
+    env: str = "BraxHumanoid-v0"
+    """Environment: a Brax task name (Humanoid) or any Gymnasium id."""
+    policy: str = "RSNNPolicy"
+    """Network: RSNNPolicy, DenseSNNPolicy, GRUPolicy, LSTMPolicy or MlpPolicy."""
+    policy_kwargs: Options = field(default_factory=dict)
+    """Options of the network, e.g. num_neurons:128."""
+    env_kwargs: Options = field(default_factory=dict)
+    """Options of the environment, e.g. physics:generalized."""
+    population_size: int = 512
+    """Members per generation."""
+    generations: int = 200
+    """Generations to run."""
+    n_timesteps: int | None = None
+    """Stop after this many environment steps, if that comes first."""
+    learning_rate: float | str = 0.15
+    """Step size of the optimiser; a number or a schedule such as lin_0.15."""
+    optimizer: str = "adam"
+    """Any optax optimiser."""
+    optimizer_kwargs: Options = field(default_factory=dict)
+    """Options of the optimiser, e.g. b2:0.99."""
+    weight_decay: float = 0.0
+    """Decoupled weight decay (for EC: pull of every connection probability towards 0)."""
+    antithetic: bool = False
+    """Draw members in opposite pairs."""
+    episodes: int = 1
+    """Episodes per member and generation."""
+    eval_episodes: int = 16
+    """Episodes of the deployed network per evaluation; 0 for none."""
+    eval_every: int = 1
+    """Generations between evaluations."""
+    normalize_obs: bool = True
+    """Normalise observations by running statistics."""
+    chunk_steps: int = 16
+    """Steps between refills of finished slots (Brax); changes speed, not results."""
+    n_envs: int = 8
+    """Environments side by side (other than Brax)."""
+    vec_env: str = "dummy"
+    """How they run: dummy or subproc."""
+    seed: int = 0
+    """Seed of everything."""
+    save_every: int = 10
+    """Generations between checkpoints."""
+    log_folder: str = "runs"
+    """Runs are written to LOG_FOLDER/<algorithm>/<env>_<n>/."""
+    track: bool = False
+    """Log to Weights & Biases too (extra `wandb`)."""
+    progress: bool = True
+    """Show a progress bar."""
+    resume: str | None = None
+    """Go on with the run in this folder; other flags must then agree with its config.yml (generations may grow)."""
+
+
+@dataclass
+class ECConfig(RunConfig):
+    """Evolving Connectivity: evolve which one-bit synapses of a spiking network exist (arXiv 2305.17650)."""
+
+    eps: float = 1e-3
+    """Connection probabilities stay in [eps, 1 - eps]."""
+
+
+@dataclass
+class ESConfig(RunConfig):
+    """Evolution strategy with Gaussian perturbations of real-valued weights (arXiv 1703.03864)."""
+
+    policy: str = "DenseSNNPolicy"
+    """Network: DenseSNNPolicy, GRUPolicy, LSTMPolicy or MlpPolicy."""
+    learning_rate: float | str = 0.01
+    """Step size of the optimiser; a number or a schedule such as lin_0.01."""
+    sigma: float | str = 0.02
+    """Standard deviation of the perturbations; a number or a schedule such as lin_0.02."""
+    antithetic: bool = True
+    """Draw members in opposite pairs."""
+    weight_decay: float = 0.1
+    """Decoupled weight decay."""
+
+
+CONFIGS: dict[str, type[RunConfig]] = {"ec": ECConfig, "es": ESConfig}
+RUN_ONLY = {"generations", "n_timesteps", "save_every", "log_folder", "track", "progress", "resume", "vec_env"}
+
+
+def defaults(algorithm: str, env: str, policy: str | None = None) -> RunConfig:
+    """Dataclass defaults, overridden by zoo_configs/<algorithm>.yml: `policies`, then `default` or the env's entry."""
+    text = resources.files("zoo_configs").joinpath(f"{algorithm}.yml").read_text()
+    table = yaml.safe_load(text)
+    env_id = find_env_id(env)
+    entry = dict(table.get(env_id, table["default"]))
+    if policy is not None:
+        entry["policy"] = policy
+    entry["policy"] = find_network(entry["policy"])
+    entry = table.get("policies", {}).get(entry["policy"], {}) | entry
+    return from_dict(CONFIGS[algorithm], entry | {"env": env_id}, f"zoo_configs/{algorithm}.yml")
+
+
+def from_dict(cls: type[RunConfig], values: dict[str, Any], source: str) -> RunConfig:
+    """A config from plain values; ValueError with the nearest name when a key is unknown."""
+    known = [f.name for f in dataclasses.fields(cls)]
+    for key in values:
+        if key not in known:
+            near = difflib.get_close_matches(str(key), known, n=1, cutoff=0.0)[0]
+            raise ValueError(f"{source}: unknown key '{key}'. Did you mean '{near}'? Known: {', '.join(known)}.")
+    return cls(**values)
+
+
+def constructor_arguments(config: RunConfig) -> dict[str, Any]:
+    """What of a config the algorithm's constructor takes."""
+    values = dataclasses.asdict(config)
+    return {key: value for key, value in values.items() if key not in RUN_ONLY and key not in ("env", "policy")}
+
+
+def load_config(algorithm: str, run_dir: Path) -> RunConfig:
+    """The config of an earlier run."""
+    path = run_dir / "config.yml"
+    if not path.is_file():
+        raise ValueError(f"'{run_dir}' is not a run folder: it has no config.yml.")
+    data = yaml.safe_load(path.read_text())
+    if data.get("algorithm") != algorithm:
+        raise ValueError(f"'{run_dir}' is a run of {data.get('algorithm')}; resume it with that command.")
+    return from_dict(CONFIGS[algorithm], data["config"], str(path))

@@ -1,0 +1,83 @@
+"""Evolved networks behind Stable-Baselines3's policy interface."""
+
+from typing import Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import torch
+from gymnasium import spaces
+from stable_baselines3.common.policies import BasePolicy
+
+from policies.population import NETWORKS, make_network
+from trainers.rollout.normalizer import Moments, Scaling
+from trainers.rollout.spaces import network_sizes, to_action
+
+
+class EvolvedPolicy(BasePolicy):
+    """A population network as an SB3 policy: `predict` on NumPy observations, state passed from step to step.
+
+    The deployed network is the mean of the strategy (for EC, synapses with rho > 0.5), with the observation statistics
+    it was evaluated with. `state` holds the network's carry, one row an environment; where `episode_start` is True, or
+    when `state` is None, it starts afresh.
+
+    :param policy_kwargs: options of the network, plain numbers and strings
+    """
+
+    network_name: ClassVar[str]
+
+    def __init__(self, observation_space: spaces.Space, action_space: spaces.Space, seed: int = 0, **network_kwargs: Any):
+        super().__init__(observation_space, action_space)
+        self.network_kwargs = network_kwargs
+        self.network = make_network(self.network_name, *network_sizes(observation_space, action_space), **network_kwargs)
+        self.moments = Moments.empty(int(observation_space.shape[0]))  # type: ignore[index]
+        self.params: Any = None
+        self._key = jax.random.key(seed)
+        self._act = jax.jit(self._batched_act)
+
+    def set_mean(self, params: Any, moments: Moments) -> None:
+        """Deploy these parameters with these observation statistics."""
+        self.params, self.moments = params, moments
+
+    def predict(
+        self,
+        observation: np.ndarray | dict[str, np.ndarray],
+        state: tuple[np.ndarray, ...] | None = None,
+        episode_start: np.ndarray | None = None,
+        deterministic: bool = False,
+    ) -> tuple[np.ndarray, tuple[np.ndarray, ...] | None]:
+        """Actions for observations (D,) or (n, D), and the state to pass in next time.
+
+        The network is the same whether `deterministic` or not; only a state that starts afresh is drawn at random.
+        """
+        obs = np.asarray(observation, np.float32)
+        single = obs.ndim == 1
+        obs = obs.reshape(-1, obs.shape[-1])
+        if obs.shape[1] != self.observation_space.shape[0]:  # type: ignore[index]
+            raise ValueError(f"Observation of size {obs.shape[1]}; this policy takes {self.observation_space.shape[0]}.")  # type: ignore[index]
+        fresh = np.ones(len(obs), bool) if state is None else np.zeros(len(obs), bool)
+        if episode_start is not None:
+            fresh |= np.asarray(episode_start, bool)
+        self._key, key = jax.random.split(self._key)
+        keys = jax.random.split(key, len(obs))
+        structure = jax.tree.structure(jax.eval_shape(self.network.initial_carry, key))
+        carry = jax.vmap(self.network.initial_carry)(keys) if state is None else structure.unflatten(state)
+        carry, action = self._act(self.params, Scaling.of(self.moments), carry, obs, fresh, keys)
+        action = np.asarray(action)
+        return action[0] if single else action, tuple(np.asarray(x) for x in jax.tree.leaves(carry))
+
+    def _batched_act(
+        self, params: Any, scaling: Scaling, carry: Any, obs: jax.Array, fresh: jax.Array, keys: jax.Array
+    ) -> tuple[Any, jax.Array]:
+        start = jax.vmap(self.network.initial_carry)(keys)
+        carry = jax.tree.map(lambda a, b: jnp.where(fresh.reshape(fresh.shape + (1,) * (a.ndim - 1)), a, b), start, carry)
+        carry, output = jax.vmap(self.network.apply, in_axes=(None, 0, 0))(params, carry, scaling(obs))
+        return carry, to_action(output, self.action_space)
+
+    def _predict(self, observation: Any, deterministic: bool = False) -> torch.Tensor:
+        return torch.as_tensor(self.predict(observation.cpu().numpy(), deterministic=deterministic)[0])
+
+
+POLICIES: dict[str, type[EvolvedPolicy]] = {
+    name: type(name, (EvolvedPolicy,), {"network_name": name, "__doc__": EvolvedPolicy.__doc__}) for name in NETWORKS
+}

@@ -1,0 +1,76 @@
+"""From what a user names to a VecEnv."""
+
+import difflib
+import importlib.metadata
+from typing import Any
+
+import gymnasium
+from stable_baselines3.common.env_util import make_vec_env as sb3_make_vec_env
+from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv
+
+import envs  # noqa: F401  (registers the ids)
+from envs.brax.tasks import find_task
+
+
+def find_env_id(name: str) -> str:
+    """The registered id of `name`; a bare task name such as "Humanoid" means the Brax task.
+
+    ValueError names the nearest known ids.
+    """
+    if name in gymnasium.registry:
+        return name
+    bare = {env_id.removeprefix("Brax").removesuffix("-v0").lower(): env_id for env_id in envs.registration.ENVS}
+    if name.lower() in bare:
+        return bare[name.lower()]
+    known = {env_id.lower(): env_id for env_id in [*gymnasium.registry, *(i.removeprefix("Brax")[:-3] for i in bare.values())]}
+    near = difflib.get_close_matches(name.lower(), known, n=3, cutoff=0.4)
+    hint = f" Did you mean {' or '.join(repr(known[n]) for n in near)}?" if near else ""
+    raise ValueError(f"Unknown environment '{name}'.{hint} Brax tasks: {', '.join(bare.values())}; or any Gymnasium id.")
+
+
+def make_vec_env(
+    env: str | gymnasium.Env[Any, Any] | VecEnv, n_envs: int, seed: int, env_kwargs: dict[str, Any], subprocess: bool = False
+) -> VecEnv:
+    """A VecEnv of an id, an environment or a VecEnv (returned as it is). Brax ids give a `BraxVecEnv`."""
+    if isinstance(env, VecEnv):
+        return env
+    if isinstance(env, gymnasium.Env):
+        from envs.brax.gym import BraxEnv
+
+        if isinstance(env.unwrapped, BraxEnv):
+            return _brax(env.unwrapped.task.name, seed, {"physics": env.unwrapped.task.physics})
+        return DummyVecEnv([lambda: env])
+    env_id = find_env_id(env)
+    task = find_task(env_id)
+    if task is not None:
+        return _brax(task, seed, env_kwargs)
+    if n_envs < 1:
+        raise ValueError(f"n_envs={n_envs} must be at least 1.")
+    cls = SubprocVecEnv if subprocess else DummyVecEnv
+    try:
+        return sb3_make_vec_env(env_id, n_envs, seed, env_kwargs=env_kwargs, vec_env_cls=cls)
+    except gymnasium.error.DependencyNotInstalled as error:
+        raise ValueError(f"'{env_id}' needs a package that is not installed: {error}.") from error
+
+
+def _brax(task: str, seed: int, kwargs: dict[str, Any]) -> VecEnv:
+    from envs.brax.vec_env import BraxVecEnv
+
+    known = ("physics", "max_episode_steps", "render_mode")
+    for key in kwargs:
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=1, cutoff=0.0)[0]
+            raise ValueError(f"Brax tasks have no option '{key}'. Did you mean '{near}'? Known: {', '.join(known)}.")
+    return BraxVecEnv(task, 1, seed=seed, **kwargs)
+
+
+def versions() -> dict[str, str]:
+    """Versions of the packages that results depend on."""
+    names = ("spikegym", "brax", "jax", "jaxlib", "numpy", "optax", "gymnasium", "stable_baselines3", "mujoco")
+    out = {}
+    for name in names:
+        try:
+            out[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            out[name] = "not installed"
+    return out

@@ -1,0 +1,112 @@
+"""Rollouts of any Stable-Baselines3 VecEnv: members queue for free slots."""
+
+from collections import deque
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper, VecMonitor
+
+from policies.population.types import PopulationNetwork
+from trainers.rollout.jitted import Result, evaluation
+from trainers.rollout.normalizer import Moments, Scaling
+from trainers.rollout.spaces import to_action
+from trainers.rollout.types import Evaluation, episode_keys
+
+
+class VecEnvRollout:
+    """Plays episodes in the slots of a VecEnv; a slot whose episode has ended takes the next at once.
+
+    Every episode is reset with a seed of its own, drawn from (key, member, episode), so that its result depends on
+    neither the number of slots nor the order of play. Wrappers that change observations or rewards are refused
+    (resets of single slots would bypass them); put them around the single environments instead.
+    """
+
+    def __init__(self, network: PopulationNetwork, env: VecEnv) -> None:
+        inner = env
+        while isinstance(inner, VecEnvWrapper):
+            if not isinstance(inner, VecMonitor):
+                raise ValueError(
+                    f"{type(inner).__name__} cannot be used around a VecEnv for evolution; wrap the single environments "
+                    "(observations are normalised by normalize_obs=True)."
+                )
+            inner = inner.venv
+        self.network = network
+        self.env = inner
+        self._act = jax.jit(self._batched_act)
+        self._start = jax.jit(self._start_slot)
+
+    def __call__(
+        self,
+        params_of: Any,
+        members: np.ndarray,
+        episodes: np.ndarray,
+        key: jax.Array,
+        normalizer: Moments,
+        counted: np.ndarray | None = None,
+    ) -> Evaluation:
+        members, episodes = np.asarray(members, np.int32), np.asarray(episodes, np.int32)
+        count, slots = len(members), self.env.num_envs
+        scaling = Scaling.of(normalizer)
+        shift = np.asarray(scaling.mean)
+        queue = deque(range(count))
+        item = np.full(slots, -1)
+        result = self._no_results(count, shift.shape[0])
+        obs = self.env.reset()
+        params, carry = self._blank(params_of, slots)
+
+        def assign(slot: int) -> None:
+            nonlocal params, carry
+            if not queue:
+                item[slot] = -1
+                return
+            i = item[slot] = queue.popleft()
+            params, carry, seed = self._start(params_of, params, carry, slot, key, members[i], episodes[i])
+            obs[slot] = self.env.env_method("reset", seed=int(seed), indices=[slot])[0][0]
+
+        for slot in range(slots):
+            assign(slot)
+        while (item >= 0).any():
+            carry, actions, metrics = self._act(params, carry, obs, scaling)
+            deviation = np.asarray(obs, np.float32) - shift
+            next_obs, rewards, dones, infos = self.env.step(np.asarray(actions))
+            metrics = jax.device_get(metrics)
+            live = np.flatnonzero(item >= 0)
+            result.length[item[live]] += 1
+            result.ret[item[live]] += np.where([infos[s].get("diverged", False) for s in live], np.nan, rewards[live])
+            result.first[item[live]] += deviation[live]
+            result.second[item[live]] += deviation[live] ** 2
+            for name, value in metrics.items():
+                result.metrics[name][item[live]] += value[live]
+            obs = np.array(next_obs)
+            for slot in live[dones[live]]:
+                assign(int(slot))
+        return evaluation(result, shift.astype(np.float64), counted)
+
+    def _blank(self, params_of: Any, slots: int) -> tuple[Any, Any]:
+        """Slots before their first episode."""
+        params = jax.eval_shape(params_of, jnp.zeros(slots, jnp.int32))
+        carry = jax.eval_shape(jax.vmap(self.network.initial_carry), jax.random.split(jax.random.key(0), slots))
+        zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), (params, carry))
+        return zeros[0], zeros[1]
+
+    def _start_slot(
+        self, params_of: Any, params: Any, carry: Any, slot: jax.Array, key: jax.Array, member: jax.Array, episode: jax.Array
+    ) -> tuple[Any, Any, jax.Array]:
+        """Put a member into a slot; also the seed of its environment."""
+        env_key, carry_key = episode_keys(key, member, episode)
+        fresh = jax.tree.map(lambda p: p[0], params_of(member[None]))
+        params = jax.tree.map(lambda p, x: p.at[slot].set(x), params, fresh)
+        carry = jax.tree.map(lambda c, x: c.at[slot].set(x), carry, self.network.initial_carry(carry_key))
+        return params, carry, jax.random.bits(env_key, (), jnp.uint32) >> 1
+
+    def _batched_act(self, params: Any, carry: Any, obs: jax.Array, scaling: Scaling) -> tuple[Any, jax.Array, Any]:
+        carry, output = jax.vmap(self.network.apply)(params, carry, scaling(jnp.asarray(obs, jnp.float32)))
+        return carry, to_action(output, self.env.action_space), jax.vmap(self.network.metrics)(carry)
+
+    def _no_results(self, count: int, obs_size: int) -> Result:
+        carry = jax.eval_shape(self.network.initial_carry, jax.random.key(0))
+        metrics = {name: np.zeros(count, np.float32) for name in jax.eval_shape(self.network.metrics, carry)}
+        sums = (np.zeros((count, obs_size), np.float32) for _ in range(2))
+        return Result(np.zeros(count, np.float32), np.zeros(count, np.int32), *sums, metrics)  # type: ignore[arg-type]

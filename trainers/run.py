@@ -1,0 +1,178 @@
+"""One evolution run in its folder: config.yml, metrics.csv, TensorBoard, checkpoints, best model, learning curve."""
+
+import csv
+import dataclasses
+import io
+import math
+from pathlib import Path
+from typing import Any
+
+import yaml
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.logger import Logger, TensorBoardOutputFormat
+
+from trainers import checkpoint
+from trainers.checkpoint import CheckpointError, write_atomically
+from trainers.config import RunConfig, constructor_arguments
+from trainers.ec import EC
+from trainers.es import ES
+from trainers.evolution import EvolutionAlgorithm
+from trainers.make_env import make_vec_env, versions
+from trainers.plots import learning_curve
+
+ALGORITHMS: dict[str, type[EvolutionAlgorithm]] = {"ec": EC, "es": ES}
+FRESH_SEED = 1_000_003  # start states of the comparison before and after, apart from those of training
+COMPARED_EPISODES = 32
+
+
+def run(algorithm: str, config: RunConfig) -> bool:
+    """Play the run to its end, or resume it; True when Ctrl-C ended it early."""
+    cls = ALGORITHMS[algorithm]
+    if config.resume is None:
+        model = _build(cls, config)
+        folder = _new_folder(Path(config.log_folder) / algorithm, config.env)
+        header = {"algorithm": algorithm, "config": _stored(config), "versions": versions()}
+        write_atomically(folder / "config.yml", yaml.safe_dump(header, sort_keys=False).encode())
+        model.save(folder / "initial_model.zip")
+    else:
+        folder = Path(config.resume)
+        model = _newest(cls, folder, config)
+        if config.generations > _stored_generations(folder):
+            header = yaml.safe_load((folder / "config.yml").read_text())
+            header["config"]["generations"] = config.generations
+            write_atomically(folder / "config.yml", yaml.safe_dump(header, sort_keys=False).encode())
+    outputs: list[Any] = [TensorBoardOutputFormat(str(folder))]
+    model.set_logger(Logger(str(folder), outputs))
+    print(f"{algorithm.upper()} on {config.env}: {config.policy}, population {config.population_size} -> {folder}")
+    tracker = _wandb_run(algorithm, config, folder) if config.track else None
+    model.learn(
+        total_timesteps=None if config.n_timesteps is None else config.n_timesteps - model.num_timesteps,
+        callback=RunCallback(folder, config.save_every, tracker),
+        reset_num_timesteps=False,
+        progress_bar=config.progress,
+        generations=config.generations,
+    )
+    _finish(model, folder)
+    for output in outputs:
+        output.close()
+    if tracker is not None:
+        tracker.finish()
+    if model.interrupted:
+        print(f"Interrupted after generation {model.generation}. Go on with: "
+              f"python -m trainers.{algorithm} --resume {folder}")  # fmt: skip
+        return True
+    _compare(cls, model, folder, config)
+    return False
+
+
+class RunCallback(BaseCallback):
+    """After each generation: metrics.csv, the best model, and every `save_every` generations a checkpoint."""
+
+    def __init__(self, folder: Path, save_every: int, tracker: Any = None) -> None:
+        super().__init__()
+        self.folder = folder
+        self.save_every = save_every
+        self.tracker = tracker
+
+    def _on_step(self) -> bool:
+        model: Any = self.model
+        write_metrics(self.folder / "metrics.csv", model.history)
+        if "eval/mean_reward" in model.history[-1] and model.is_best:
+            model.save(self.folder / "best_model.zip")
+        if model.generation % self.save_every == 0:
+            save_checkpoint(model, self.folder)
+        if self.tracker is not None:
+            self.tracker.log(model.history[-1], step=model.num_timesteps)
+        return True
+
+
+def save_checkpoint(model: EvolutionAlgorithm, folder: Path) -> None:
+    """Write the checkpoint of this generation and keep the one before it."""
+    model.save(folder / "checkpoints" / f"generation_{model.generation:06d}.zip")
+    for old in sorted((folder / "checkpoints").glob("generation_*.zip"))[:-2]:
+        old.unlink()
+
+
+def write_metrics(path: Path, history: list[dict[str, float]]) -> None:
+    """The whole history as CSV, one row a generation, replacing the file at once."""
+    names = list(dict.fromkeys(name for row in history for name in row))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, names)
+    writer.writeheader()
+    writer.writerows(history)
+    write_atomically(path, text.getvalue().encode())
+
+
+def _build(cls: type[EvolutionAlgorithm], config: RunConfig) -> EvolutionAlgorithm:
+    arguments = constructor_arguments(config)
+    model = cls(config.policy, _env(config), **arguments)
+    model.env_id = config.env
+    return model
+
+
+def _env(config: RunConfig) -> Any:
+    return make_vec_env(config.env, config.n_envs, config.seed, config.env_kwargs, config.vec_env == "subproc")
+
+
+def _newest(cls: type[EvolutionAlgorithm], folder: Path, config: RunConfig) -> EvolutionAlgorithm:
+    """The newest whole checkpoint; a damaged one is reported and the one before it is used."""
+    files = sorted((folder / "checkpoints").glob("generation_*.zip"), reverse=True)
+    problem = None
+    for path in [*files, folder / "initial_model.zip"]:
+        try:
+            checkpoint.load(path)
+        except CheckpointError as error:
+            problem = problem or error
+            print(f"warning: {error} Trying the one before it.")
+            continue
+        return cls.load(path, _env(config))
+    raise problem or CheckpointError(f"'{folder}' holds no checkpoint to resume from.")
+
+
+def _finish(model: EvolutionAlgorithm, folder: Path) -> None:
+    save_checkpoint(model, folder)
+    model.save(folder / "model.zip")
+    learning_curve(model.history, folder / "learning_curve.png", f"{model.env_id}, {model.policy.network_name}")
+
+
+def _compare(cls: type[EvolutionAlgorithm], model: EvolutionAlgorithm, folder: Path, config: RunConfig) -> None:
+    """Print the return of the deployed network before and after, on start states that neither has seen."""
+    before = cls.load(folder / "initial_model.zip")
+    first = model.evaluate_mean(COMPARED_EPISODES, FRESH_SEED, before.policy)
+    best = folder / "best_model.zip"
+    after = cls.load(best).policy if best.exists() else model.policy
+    last = model.evaluate_mean(COMPARED_EPISODES, FRESH_SEED, after)
+    ratio = last.returns.mean() / first.returns.mean() if first.returns.mean() > 0 else math.nan
+    print(f"Return before: {first.returns.mean():.1f} +- {first.returns.std():.1f}")
+    print(f"Return after:  {last.returns.mean():.1f} +- {last.returns.std():.1f}  ({ratio:.1f} times; best network, "
+          f"{COMPARED_EPISODES} episodes on fresh seeds)")  # fmt: skip
+    print(f"Curve: {folder / 'learning_curve.png'}    Watch it: python -m trainers.evaluate {folder} --video out.mp4")
+
+
+def _new_folder(root: Path, env: str) -> Path:
+    """Create <root>/<env>_<n> with the first free n from 1 on."""
+    taken = [int(p.name.rsplit("_", 1)[1]) for p in root.glob(f"{env}_*") if p.name.rsplit("_", 1)[1].isdigit()]
+    n = max(taken, default=0) + 1
+    while True:
+        try:
+            (root / f"{env}_{n}").mkdir(parents=True)
+            return root / f"{env}_{n}"
+        except FileExistsError:  # another run was faster
+            n += 1
+
+
+def _stored(config: RunConfig) -> dict[str, Any]:
+    return {key: value for key, value in dataclasses.asdict(config).items() if key != "resume"}
+
+
+def _stored_generations(folder: Path) -> int:
+    return int(yaml.safe_load((folder / "config.yml").read_text())["config"]["generations"])
+
+
+def _wandb_run(algorithm: str, config: RunConfig, folder: Path) -> Any:
+    try:
+        import wandb
+    except ImportError as error:
+        raise ValueError("--track needs Weights & Biases: pip install 'spikegym[wandb]'.") from error
+    name = f"{config.env}__{algorithm}__{folder.name.rsplit('_', 1)[1]}"
+    return wandb.init(project="spikegym", name=name, config=_stored(config), dir=str(folder))
