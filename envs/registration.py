@@ -23,9 +23,7 @@ def register_envs() -> None:
     """Register the ids of `ENVS`; those already registered are left alone."""
     for env_id, entry in ENVS.items():
         if env_id not in gymnasium.registry:
-            gymnasium.register(
-                env_id, entry.entry_point, kwargs=dict(entry.kwargs), max_episode_steps=entry.max_episode_steps
-            )
+            gymnasium.register(env_id, entry.entry_point, kwargs=dict(entry.kwargs), max_episode_steps=entry.max_episode_steps)
 
 
 def silence_gym_notice() -> None:

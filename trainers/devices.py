@@ -39,7 +39,7 @@ def use_all_cores() -> None:
 def _initialised() -> bool:
     """Whether JAX has chosen its devices, after which they cannot change."""
     try:
-        jax.config.update("jax_num_cpu_devices", jax.config.jax_num_cpu_devices)
+        jax.config.update("jax_num_cpu_devices", jax.config.values["jax_num_cpu_devices"])
     except RuntimeError:
         return True
     return False

@@ -15,7 +15,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import MaybeCallback
 from stable_baselines3.common.vec_env import VecEnv
-from tqdm.rich import tqdm
+from tqdm import tqdm
 
 from policies.population import find_network
 from policies.population.types import PopulationNetwork
@@ -53,7 +53,7 @@ class EvolutionAlgorithm(BaseAlgorithm):
     """
 
     policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = dict(POLICIES)
-    policy: EvolvedPolicy  # type: ignore[assignment]
+    policy: EvolvedPolicy
 
     def __init__(
         self,
@@ -66,7 +66,7 @@ class EvolutionAlgorithm(BaseAlgorithm):
         eval_episodes: int = 16,
         eval_every: int = 1,
         normalize_obs: bool = True,
-        chunk_steps: int = 16,
+        chunk_steps: int = 8,
         n_envs: int = 8,
         env_kwargs: dict[str, Any] | None = None,
         policy_kwargs: dict[str, Any] | None = None,
@@ -78,7 +78,11 @@ class EvolutionAlgorithm(BaseAlgorithm):
         _init_setup_model: bool = True,
     ) -> None:
         use_all_cores()
-        for name, value, least in (("episodes", episodes, 1), ("eval_episodes", eval_episodes, 0), ("eval_every", eval_every, 1)):
+        for name, value, least in (
+            ("episodes", episodes, 1),
+            ("eval_episodes", eval_episodes, 0),
+            ("eval_every", eval_every, 1),
+        ):
             if value < least:
                 raise ValueError(f"{name}={value} must be at least {least}.")
         if isinstance(policy, str):
@@ -130,9 +134,9 @@ class EvolutionAlgorithm(BaseAlgorithm):
     def _setup_model(self) -> None:
         self._setup_lr_schedule()
         self.set_random_seed(self.seed)
-        self.policy = self.policy_class(self.observation_space, self.action_space, seed=self.seed, **self.policy_kwargs)  # type: ignore[assignment, arg-type]
+        self.policy = self.policy_class(self.observation_space, self.action_space, seed=self.seed, **self.policy_kwargs)  # type: ignore[assignment]
         self.network = self.policy.network
-        self.root_key = jax.random.key(self.seed)
+        self.root_key = jax.random.key(int(self.seed or 0))
         init_key, params_key = jax.random.split(jax.random.fold_in(self.root_key, 2**31))
         self.state = self.strategy.init(init_key, self.params_like(self.network, params_key))
         self.moments = Moments.empty(int(self.observation_space.shape[0]))  # type: ignore[index]
@@ -318,8 +322,14 @@ class _ProgressBar:
     def __init__(self, shown: bool, steps: int | None, generations: int | None, done_steps: int, done_generations: int):
         self.by_generation = generations is not None
         total, initial = (generations, done_generations) if generations is not None else (steps, done_steps)
-        unit = "gen" if self.by_generation else "step"
-        self.bar = tqdm(total=total, initial=initial, unit=unit, disable=not shown, unit_scale=not self.by_generation)
+        self.bar = tqdm(
+            total=total,
+            initial=initial,
+            unit="generation" if self.by_generation else "step",
+            unit_scale=not self.by_generation,
+            disable=not shown,
+            dynamic_ncols=True,
+        )
 
     def __enter__(self) -> "_ProgressBar":
         return self
@@ -331,5 +341,5 @@ class _ProgressBar:
         shown = f"return {row['rollout/ep_rew_mean']:.1f}"
         if "eval/mean_reward" in row:
             shown += f", deployed {row['eval/mean_reward']:.1f}"
-        self.bar.set_description_str(f"{shown}, {row['time/fps']:,} env-steps/s", refresh=False)
+        self.bar.set_postfix_str(f"{shown}, {row['time/fps']:,} env-steps/s", refresh=False)
         self.bar.update((generation if self.by_generation else steps) - self.bar.n)

@@ -61,7 +61,7 @@ class EvolvedPolicy(BasePolicy):
         self._key, key = jax.random.split(self._key)
         keys = jax.random.split(key, len(obs))
         structure = jax.tree.structure(jax.eval_shape(self.network.initial_carry, key))
-        carry = jax.vmap(self.network.initial_carry)(keys) if state is None else structure.unflatten(state)
+        carry = jax.vmap(self.network.initial_carry)(keys) if state is None else jax.tree.unflatten(structure, state)
         carry, action = self._act(self.params, Scaling.of(self.moments), carry, obs, fresh, keys)
         action = np.asarray(action)
         return action[0] if single else action, tuple(np.asarray(x) for x in jax.tree.leaves(carry))

@@ -8,7 +8,7 @@ import gymnasium
 from stable_baselines3.common.env_util import make_vec_env as sb3_make_vec_env
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv
 
-import envs  # noqa: F401  (registers the ids)
+import envs
 from envs.brax.tasks import find_task
 
 

@@ -19,8 +19,12 @@ def save(model: Any, path: Any) -> None:
     arrays = {f"state/{i}": np.asarray(x) for i, x in enumerate(jax.tree.leaves(model.state))}
     arrays |= {f"policy/{i}": np.asarray(x) for i, x in enumerate(jax.tree.leaves(model.policy.params))}
     for name, moments in (("moments", model.moments), ("policy_moments", model.policy.moments)):
-        arrays |= {f"{name}/count": np.float64(moments.count).reshape(1), f"{name}/mean": moments.mean, f"{name}/m2": moments.m2}
-    names = sorted({name for row in model.history for name in row})
+        arrays |= {
+            f"{name}/count": np.float64(moments.total).reshape(1),
+            f"{name}/mean": moments.mean,
+            f"{name}/m2": moments.m2,
+        }
+    names = list(dict.fromkeys(name for row in model.history for name in row))
     for name in names:
         arrays[f"history/{name}"] = np.array([row.get(name, np.nan) for row in model.history], np.float64)
     meta = {
@@ -34,6 +38,7 @@ def save(model: Any, path: Any) -> None:
         "num_timesteps": model.num_timesteps,
         "total_timesteps": model._total_timesteps,
         "best_mean_reward": model.best_mean_reward,
+        "history": {name: "int" if all(isinstance(r.get(name, 0), int) for r in model.history) else "float" for name in names},
     }
     checkpoint.save(with_suffix(path), arrays, meta)
 
@@ -46,7 +51,10 @@ def load(cls: Any, path: Any, env: Any, **kwargs: Any) -> Any:
     model = cls(meta["policy"], env, **(meta["arguments"] | kwargs), _init_setup_model=False)
     model.observation_space = space_from_json(meta["observation_space"])
     model.action_space = space_from_json(meta["action_space"])
-    if env is not None and (model.env.observation_space, model.env.action_space) != (model.observation_space, model.action_space):
+    if env is not None and (model.env.observation_space, model.env.action_space) != (
+        model.observation_space,
+        model.action_space,
+    ):
         raise ValueError(f"'{path}' was trained on {model.observation_space} and {model.action_space}; this env differs.")
     model.env_id = meta["env"]
     model._setup_model()
@@ -56,9 +64,13 @@ def load(cls: Any, path: Any, env: Any, **kwargs: Any) -> Any:
     model.generation, model.num_timesteps = meta["generation"], meta["num_timesteps"]
     model._total_timesteps = meta["total_timesteps"]
     model.best_mean_reward = meta["best_mean_reward"]
-    columns = {name.removeprefix("history/"): column for name, column in arrays.items() if name.startswith("history/")}
+    kinds = {name: int if kind == "int" else float for name, kind in meta["history"].items()}
     model.history = [
-        {name: float(column[i]) for name, column in columns.items() if not np.isnan(column[i])}
+        {
+            name: kind(arrays[f"history/{name}"][i])
+            for name, kind in kinds.items()
+            if not np.isnan(arrays[f"history/{name}"][i])
+        }
         for i in range(meta["generation"])
     ]
     return model
@@ -81,7 +93,9 @@ def space_from_json(data: dict[str, Any]) -> spaces.Space:
     """Undo `space_to_json`."""
     if "n" in data:
         return spaces.Discrete(data["n"], start=data["start"])
-    return spaces.Box(np.array(data["low"], data["dtype"]), np.array(data["high"], data["dtype"]), dtype=np.dtype(data["dtype"]))
+    return spaces.Box(
+        np.array(data["low"], data["dtype"]), np.array(data["high"], data["dtype"]), dtype=np.dtype(data["dtype"])
+    )
 
 
 def _restore(like: Any, arrays: dict[str, np.ndarray], prefix: str, path: Any) -> Any:
@@ -91,7 +105,7 @@ def _restore(like: Any, arrays: dict[str, np.ndarray], prefix: str, path: Any) -
     for old, new in zip(leaves, read, strict=True):
         if new is None or new.shape != old.shape or new.dtype != old.dtype:
             raise CheckpointError(f"'{path}' does not fit the network and optimiser that it names.")
-    return structure.unflatten([jnp.asarray(x) for x in read])
+    return jax.tree.unflatten(structure, [jnp.asarray(x) for x in read])
 
 
 def _moments(arrays: dict[str, np.ndarray], name: str) -> Moments:

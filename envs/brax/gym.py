@@ -17,6 +17,11 @@ def box_spaces(task: BraxTask) -> tuple[spaces.Box, spaces.Box]:
     return observation, spaces.Box(-1.0, 1.0, (task.action_size,), np.float32)
 
 
+def frames_per_second(task: BraxTask) -> int:
+    """Frame rate at which a video of every step plays in real time."""
+    return max(1, round(1 / task.dt))
+
+
 class BraxEnv(gymnasium.Env[np.ndarray, np.ndarray], EzPickle):
     """A Brax robot as a single Gymnasium environment.
 
@@ -73,7 +78,7 @@ class BraxEnv(gymnasium.Env[np.ndarray, np.ndarray], EzPickle):
         if render_mode not in (None, "rgb_array"):
             raise ValueError(f"render_mode='{render_mode}' is not supported; use None or 'rgb_array'.")
         self.task = make_task(task, physics)
-        self.metadata = {"render_modes": ["rgb_array"], "render_fps": max(1, round(1 / self.task.dt))}
+        self.metadata = {"render_modes": ["rgb_array"], "render_fps": frames_per_second(self.task)}
         self.observation_space, self.action_space = box_spaces(self.task)
         self.render_mode = render_mode
         self.width, self.height = width, height
@@ -99,7 +104,7 @@ class BraxEnv(gymnasium.Env[np.ndarray, np.ndarray], EzPickle):
         info["diverged"] = bool(np.isnan(reward))
         return np.array(obs), 0.0 if info["diverged"] else float(reward), bool(terminated), False, info
 
-    def render(self) -> np.ndarray | None:  # type: ignore[override]
+    def render(self) -> np.ndarray | None:
         if self.render_mode is None:
             gymnasium.logger.warn("render() does nothing without render_mode; make the environment with 'rgb_array'.")
             return None

@@ -85,7 +85,7 @@ class BraxTask:
         )
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _cached_task(name: str, physics: str, max_episode_steps: int) -> BraxTask:
     return BraxTask(name, physics, max_episode_steps)
 

@@ -2,7 +2,7 @@
 
 import functools
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -13,7 +13,7 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices
 
-from envs.brax.gym import box_spaces
+from envs.brax.gym import box_spaces, frames_per_second
 from envs.brax.tasks import BraxTask, TaskState, make_task
 
 
@@ -70,7 +70,7 @@ class BraxVecEnv(VecEnv):
             raise ValueError(f"render_mode='{render_mode}' is not supported; use None or 'rgb_array'.")
         self.task = make_task(task, physics, max_episode_steps) if isinstance(task, str) else task
         self.render_mode = render_mode
-        self.metadata = {"render_modes": ["rgb_array"], "render_fps": max(1, round(1 / self.task.dt))}
+        self.metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": frames_per_second(self.task)}
         self._lanes: _Lanes | None = None
         self._keys: jax.Array | None = None
         self._actions = np.zeros((num_envs, self.task.action_size), np.float32)
@@ -97,9 +97,9 @@ class BraxVecEnv(VecEnv):
     def step_async(self, actions: np.ndarray) -> None:
         self._actions = np.asarray(actions, np.float32).reshape(self._actions.shape)
 
-    def step_wait(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[dict[str, Any]]]:  # type: ignore[override]
+    def step_wait(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[dict[str, Any]]]:
         self._lanes, outcome = _step(self.task, self.num_envs)(self._require_lanes(), self._actions)
-        o = _Outcome(*map(np.array, outcome))
+        o: Any = jax.tree.map(np.array, outcome)
         infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
         dones = o.terminated | o.truncated
         elapsed = round(time.time() - self._start, 6)
@@ -130,7 +130,7 @@ class BraxVecEnv(VecEnv):
         setattr(self, attr_name, value)
 
     def env_method(self, method_name: str, *args: Any, indices: VecEnvIndices = None, **kwargs: Any) -> list[Any]:
-        methods = {"render": self._render_one, "reset": self._reset_one}
+        methods: dict[str, Callable[..., Any]] = {"render": self._render_one, "reset": self._reset_one}
         if method_name not in methods:
             raise AttributeError(f"BraxVecEnv has no method '{method_name}'; known: {', '.join(methods)}.")
         return [methods[method_name](int(i), *args, **kwargs) for i in self._get_indices(indices)]
@@ -164,12 +164,12 @@ def _start_lane(task: BraxTask, key: jax.Array) -> _Lanes:
     return _Lanes(key, task.reset(sub), jnp.float32(0.0), jnp.int32(0))
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _reset(task: BraxTask, num_envs: int) -> Any:
     return jax.jit(jax.vmap(functools.partial(_start_lane, task)))
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _step(task: BraxTask, num_envs: int) -> Any:
     """The compiled step of this many environments: (lanes, actions) -> (lanes, outcome)."""
 

@@ -40,4 +40,4 @@ def make_network(name: str, observation_size: int, action_size: int, **kwargs: A
     return cls(observation_size, action_size, **kwargs)
 
 
-__all__ = ["DenseSNN", "GRU", "LSTM", "MLP", "NETWORKS", "PopulationNetwork", "RSNN", "find_network", "make_network"]
+__all__ = ["GRU", "LSTM", "MLP", "NETWORKS", "RSNN", "DenseSNN", "PopulationNetwork", "find_network", "make_network"]

@@ -11,7 +11,7 @@ Params = dict[str, jax.Array]
 
 def dense_init(key: jax.Array, inputs: int, outputs: int) -> jax.Array:
     """LeCun-normal weights (inputs, outputs): truncated normal of variance 1 / inputs."""
-    scale = inputs ** -0.5 / 0.87962566103423978  # s.d. of a unit normal truncated to [-2, 2]
+    scale = inputs**-0.5 / 0.87962566103423978  # s.d. of a unit normal truncated to [-2, 2]
     return scale * jax.random.truncated_normal(key, -2.0, 2.0, (inputs, outputs), jnp.float32)
 
 

@@ -28,7 +28,7 @@ def _recurrent_init(key: jax.Array, inputs: int, hidden: int, gates: int, output
 class GRU:
     """Gated recurrent unit (Cho et al. 2014) with a linear head; carry h (H,), zero at the start of an episode.
 
-        r, z = sigmoid(x W_x + h W_h + b);  n = tanh(x W_n + b_n + r * (h U_n + c_n));  h <- (1 - z) * n + z * h
+    r, z = sigmoid(x W_x + h W_h + b);  n = tanh(x W_n + b_n + r * (h U_n + c_n));  h <- (1 - z) * n + z * h
     """
 
     one_bit: ClassVar[bool] = False
@@ -60,7 +60,7 @@ class GRU:
 class LSTM:
     """Long short-term memory (Hochreiter & Schmidhuber 1997, with forget gate) and a linear head; carry (c, h), zero.
 
-        i, f, g, o = x W + h U + b;  c <- sigmoid(f) * c + sigmoid(i) * tanh(g);  h <- sigmoid(o) * tanh(c)
+    i, f, g, o = x W + h U + b;  c <- sigmoid(f) * c + sigmoid(i) * tanh(g);  h <- sigmoid(o) * tanh(c)
     """
 
     one_bit: ClassVar[bool] = False

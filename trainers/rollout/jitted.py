@@ -14,7 +14,8 @@ from policies.population.types import PopulationNetwork
 from trainers.rollout.normalizer import Moments, Scaling, moments_from_sums
 from trainers.rollout.types import Evaluation, episode_keys
 
-CPU_SLOTS = 32  # episodes a CPU core plays side by side: they fill its vector units and stay in its cache
+CPU_SLOTS = (8, 16)  # episodes a CPU core plays side by side; with more, XLA splits operations over busy threads
+REFILLS = 8  # rounds of the queue that a core should play: with few, the last episodes leave most slots idle
 
 
 class Slots(NamedTuple):
@@ -48,7 +49,7 @@ class JittedRollout:
     An episode's result depends on (key, member, episode), not on its place in the queue, the chunk size, the number of
     slots (up to 32) or the number of devices (from 2 on; see `trainers.devices`).
 
-    :param slots: episodes played side by side on each device (default: 32 on a CPU core, all of them on accelerators)
+    :param slots: episodes played side by side on each device (default: 8 or 16 on a CPU core, all of them on accelerators)
     :param chunk_steps: steps between refills
     :param devices: where to play (default: all local devices of the default backend)
     """
@@ -58,7 +59,7 @@ class JittedRollout:
         network: PopulationNetwork,
         task: BraxTask,
         slots: int | None = None,
-        chunk_steps: int = 16,
+        chunk_steps: int = 8,
         devices: list[jax.Device] | None = None,
     ) -> None:
         for name, value in (("slots", slots), ("chunk_steps", chunk_steps)):
@@ -91,15 +92,18 @@ class JittedRollout:
         size = queue.arrays.row.shape[0] // len(self.devices)
         rows = queue.arrays.table.shape[0] // len(self.devices)
         if (size, rows) not in self._programs:
-            on_cpu = self.devices[0].platform == "cpu"
-            slots = min(self.slots or (CPU_SLOTS if on_cpu else size), size)
-            play = Player(self.network, self.task, slots, self.chunk_steps)
+            play = Player(self.network, self.task, min(self.slots or self._default_slots(size), size), self.chunk_steps)
             mesh = Mesh(np.array(self.devices), ("device",))
             split, same = PartitionSpec("device"), PartitionSpec()
             self._programs[size, rows] = jax.jit(
                 jax.shard_map(play, mesh=mesh, in_specs=(same, split, same, same), out_specs=split, check_vma=False)
             )
         return self._programs[size, rows]
+
+    def _default_slots(self, size: int) -> int:
+        if self.devices[0].platform != "cpu":
+            return size
+        return int(np.clip(size // REFILLS // 8 * 8, *CPU_SLOTS))
 
 
 class QueueArrays(NamedTuple):
@@ -169,7 +173,8 @@ class Player:
             results = jax.tree.map(lambda a, x: a.at[slots.item].set(x, mode="drop"), results, slots.result)
             idle = ~slots.alive
             item = jnp.where(idle, taken + jnp.cumsum(idle) - 1, slots.item)
-            fresh = Slots(item, *jax.vmap(start)(item), self._no_results(self.slots))
+            alive, params, env, carry = jax.vmap(start)(item)
+            fresh = Slots(item, alive, params, env, carry, self._no_results(self.slots))
             slots = jax.tree.map(lambda new, old: _where(idle, new, old), fresh, slots)
             return jnp.minimum(taken + jnp.sum(idle), size), slots._replace(item=jnp.minimum(item, size)), results
 
@@ -191,8 +196,9 @@ class Player:
         # round differently, and then an episode would depend on when it was played.
         item = jnp.full(self.slots, size)
         blank = jax.eval_shape(jax.vmap(start), item)
-        slots = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), Slots(item, *blank, self._no_results(self.slots)))
-        state = (jnp.int32(0), slots._replace(item=item), self._no_results(size))
+        alive, params, env, carry = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), blank)
+        slots = Slots(item, alive, params, env, carry, self._no_results(self.slots))
+        state = (jnp.int32(0), slots, self._no_results(size))
         _, slots, results = lax.while_loop(unfinished, advance, state)
         return jax.tree.map(lambda a, x: a.at[slots.item].set(x, mode="drop"), results, slots.result)
 
@@ -221,8 +227,8 @@ class Player:
         return Result(jnp.zeros(count), jnp.zeros(count, jnp.int32), obs, obs, metrics)
 
 
-def evaluation(result: Result, shift: np.ndarray, counted: np.ndarray | None) -> Evaluation:
-    """Collect per-episode results, in float64 and in the order of the episodes."""
+def evaluation(result: Any, shift: np.ndarray, counted: np.ndarray | None) -> Evaluation:
+    """Collect per-episode results (a `Result` of NumPy arrays) in float64 and in the order of the episodes."""
     keep = slice(None) if counted is None else np.asarray(counted)
     moments = moments_from_sums(result.length[keep], result.first[keep], result.second[keep], shift)
     steps = int(result.length.sum())

@@ -11,9 +11,9 @@ CLIP = 10.0
 
 
 class Moments(NamedTuple):
-    """Count, mean (D,) and sum of squared deviations (D,), float64."""
+    """Number of observations (total), mean (D,) and sum of squared deviations (D,), float64."""
 
-    count: float
+    total: float
     mean: np.ndarray
     m2: np.ndarray
 
@@ -24,18 +24,18 @@ class Moments(NamedTuple):
     @property
     def std(self) -> np.ndarray:
         """Standard deviation, at least `STD_FLOOR`; 1 before any data."""
-        if self.count == 0:
+        if self.total == 0:
             return np.ones_like(self.mean)
-        return np.maximum(np.sqrt(self.m2 / self.count), STD_FLOOR)
+        return np.maximum(np.sqrt(self.m2 / self.total), STD_FLOOR)
 
     def merge(self, other: "Moments") -> "Moments":
         """Statistics of both samples together (Chan, Golub & LeVeque 1979)."""
-        count = self.count + other.count
-        if count == 0:
+        total = self.total + other.total
+        if total == 0:
             return self
         delta = other.mean - self.mean
-        mean = self.mean + delta * (other.count / count)
-        return Moments(count, mean, self.m2 + other.m2 + delta**2 * (self.count * other.count / count))
+        mean = self.mean + delta * (other.total / total)
+        return Moments(total, mean, self.m2 + other.m2 + delta**2 * (self.total * other.total / total))
 
 
 def moments_from_sums(count: np.ndarray, first: np.ndarray, second: np.ndarray, shift: np.ndarray) -> Moments:

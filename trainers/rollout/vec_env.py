@@ -53,7 +53,7 @@ class VecEnvRollout:
         queue = deque(range(count))
         item = np.full(slots, -1)
         result = self._no_results(count, shift.shape[0])
-        obs = self.env.reset()
+        obs: Any = self.env.reset()
         params, carry = self._blank(params_of, slots)
 
         def assign(slot: int) -> None:
@@ -105,8 +105,9 @@ class VecEnvRollout:
         carry, output = jax.vmap(self.network.apply)(params, carry, scaling(jnp.asarray(obs, jnp.float32)))
         return carry, to_action(output, self.env.action_space), jax.vmap(self.network.metrics)(carry)
 
-    def _no_results(self, count: int, obs_size: int) -> Result:
+    def _no_results(self, count: int, obs_size: int) -> Any:
         carry = jax.eval_shape(self.network.initial_carry, jax.random.key(0))
-        metrics = {name: np.zeros(count, np.float32) for name in jax.eval_shape(self.network.metrics, carry)}
-        sums = (np.zeros((count, obs_size), np.float32) for _ in range(2))
-        return Result(np.zeros(count, np.float32), np.zeros(count, np.int32), *sums, metrics)  # type: ignore[arg-type]
+        metrics: Any = {name: np.zeros(count, np.float32) for name in jax.eval_shape(self.network.metrics, carry)}
+        empty: Any = (np.zeros(count, np.float32), np.zeros(count, np.int32))
+        first: Any = np.zeros((count, obs_size), np.float32)
+        return Result(empty[0], empty[1], first, np.zeros_like(first), metrics)

@@ -91,9 +91,7 @@ class EvolvingConnectivity:
         total, _ = lax.scan(add_block, jnp.zeros(thresholds.shape, jnp.int32), (members, weights))
         scale = -1.0 / (2 * (self.population_size - 1) * self.population_size)
         gradient = _split_planes(scale * total, state.rho)
-        rho, opt_state = descend(
-            self._optimizer, state.opt_state, state.rho, gradient, state.learning_rate, self.weight_decay
-        )
+        rho, opt_state = descend(self._optimizer, state.opt_state, state.rho, gradient, state.learning_rate, self.weight_decay)
         rho = {n: jnp.clip(p, self.eps, 1 - self.eps) for n, p in rho.items()}
         new = ECState(rho, opt_state, state.learning_rate)
         change = {n: jnp.mean(jnp.abs(rho[n] - state.rho[n])) for n in rho}

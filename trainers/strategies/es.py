@@ -96,4 +96,4 @@ class EvolutionStrategy:
         draw = member // 2 if self.antithetic else member
         leaves, structure = jax.tree.flatten(state.params)
         noise = [jax.random.normal(leaf_key(key, i, draw), p.shape, p.dtype) for i, p in enumerate(leaves)]
-        return structure.unflatten(noise)
+        return jax.tree.unflatten(structure, noise)

@@ -16,7 +16,9 @@ class Strategy(Protocol):
     Schedules act by replacing fields of the state (`learning_rate`, `sigma`) between generations.
     """
 
-    population_size: int
+    @property
+    def population_size(self) -> int:
+        """Members per generation."""
 
     def init(self, key: jax.Array, params_like: Params) -> State:
         """First state for parameters of this structure."""

@@ -1,3 +1,4 @@
+import functools
 import pickle
 import warnings
 
@@ -77,7 +78,7 @@ def test_pictures_show_the_state() -> None:
 
 
 def test_runs_in_a_subprocess_and_pickles() -> None:
-    vec = SubprocVecEnv([lambda: gymnasium.make("BraxReacher-v0")], start_method="spawn")
+    vec = SubprocVecEnv([functools.partial(BraxEnv, "reacher")], start_method="spawn")
     vec.seed(3)
     obs = vec.reset()
     vec.close()

@@ -9,8 +9,13 @@ from envs.brax.tasks import PHYSICS, available_physics, find_task, make_task
 
 @pytest.mark.parametrize(
     ("name", "obs", "act", "dt"),
-    [("humanoid", 240, 17, 0.015), ("hopper", 11, 3, 0.008), ("walker2d", 17, 6, 0.008), ("ant", 87, 8, 0.05)]
-    + [("halfcheetah", 18, 6, 0.05)],
+    [
+        ("humanoid", 240, 17, 0.015),
+        ("hopper", 11, 3, 0.008),
+        ("walker2d", 17, 6, 0.008),
+        ("ant", 87, 8, 0.05),
+        ("halfcheetah", 18, 6, 0.05),
+    ],
 )
 def test_sizes_of_the_published_tasks(name: str, obs: int, act: int, dt: float) -> None:
     task = make_task(name)

@@ -73,8 +73,11 @@ def test_a_population_equals_its_members() -> None:
 
 @pytest.mark.parametrize(
     ("d", "a", "scales", "bits"),
-    [(11, 3, (0.60302, 0.25, 0.44194), 71936), (17, 6, (0.48507, 0.25, 0.44194), 75776)]
-    + [(240, 17, (0.12910, 0.25, 0.44194), 192768)],
+    [
+        (11, 3, (0.60302, 0.25, 0.44194), 71936),
+        (17, 6, (0.48507, 0.25, 0.44194), 75776),
+        (240, 17, (0.1291, 0.25, 0.44194), 192768),
+    ],
 )
 def test_published_scales_and_sizes(d: int, a: int, scales: tuple, bits: int) -> None:
     network = RSNN(d, a)

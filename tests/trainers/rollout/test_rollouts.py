@@ -88,11 +88,11 @@ def test_statistics_count_alive_steps_of_counted_episodes_only(hopper) -> None:
     rollout = JittedRollout(network, task)
     normalizer = Moments(10.0, np.full(11, 0.3), np.full(11, 4.0))
     all_of_them = rollout(params_of, MEMBERS, EPISODES, jax.random.key(2), normalizer)
-    assert all_of_them.moments.count == all_of_them.env_steps == all_of_them.lengths.sum()
+    assert all_of_them.moments.total == all_of_them.env_steps == all_of_them.lengths.sum()
     first, rest = MEMBERS < 4, MEMBERS >= 4
     parts = [rollout(params_of, MEMBERS, EPISODES, jax.random.key(2), normalizer, counted=c) for c in (first, rest)]
     merged = parts[0].moments.merge(parts[1].moments)
-    assert merged.count == all_of_them.moments.count
+    assert merged.total == all_of_them.moments.total
     np.testing.assert_allclose(merged.mean, all_of_them.moments.mean, rtol=1e-9)
     np.testing.assert_allclose(merged.m2, all_of_them.moments.m2, rtol=1e-6)
 
@@ -125,7 +125,7 @@ def test_vec_env_results_do_not_depend_on_the_number_of_slots(slots: int) -> Non
     _same(*runs)
     assert len(set(runs[0].lengths)) > 3
     np.testing.assert_array_equal(runs[0].returns, runs[0].lengths)  # CartPole pays 1 a step
-    assert runs[0].moments.count == runs[0].env_steps
+    assert runs[0].moments.total == runs[0].env_steps
 
 
 def test_vec_env_in_subprocesses_gives_the_same() -> None:
@@ -162,7 +162,7 @@ def test_moments_are_those_of_the_pooled_data() -> None:
 def test_invalid_episodes_are_dropped_and_scaling_is_bounded() -> None:
     sums = np.array([[1.0], [np.nan]])
     moments = moments_from_sums(np.array([2, 5]), sums, np.array([[0.5], [1.0]]), np.zeros(1))
-    assert moments.count == 2
+    assert moments.total == 2
     assert moments.mean[0] == 0.5
     constant = Scaling.of(Moments(10.0, np.array([5.0]), np.array([0.0])))
     np.testing.assert_array_equal(constant(jnp.array([5.0])), [0.0])
