@@ -12,16 +12,14 @@ from types import ModuleType
 def import_v1() -> ModuleType:
     """`brax.v1.envs`, repaired for current JAX and without the notices of the packages it drags in."""
     if "brax.v1.envs" not in sys.modules:
-        import jax._src.core
         import jax._src.interpreters.batching as home
         from jax.interpreters import batching
 
         if not hasattr(batching, "BatchTracer"):  # brax.v1 looks for it where it was until JAX 0.4
             batching.BatchTracer = home.BatchTracer  # type: ignore[attr-defined]
         _import_quietly("brax.v1.envs")
-        # brax.v1 asks through a deprecated name, so that every trace would warn; ask the same question directly.
-        jumpy = sys.modules["brax.v1.jumpy"]
-        jumpy._in_jit = lambda: jax.config.jax_disable_jit or jax._src.core.unsafe_am_i_under_a_jit_DO_NOT_USE()  # type: ignore[attr-defined]
+        # It asks JAX a deprecated question whenever it is traced; the user can do nothing about it.
+        warnings.filterwarnings("ignore", category=DeprecationWarning, module=r"brax\.v1\.jumpy")
     return sys.modules["brax.v1.envs"]
 
 
