@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
+import gymnasium
 import numpy as np
 import tyro
 import yaml
@@ -37,7 +38,7 @@ def main(args: list[str] | None = None) -> None:
     config = tyro.cli(EvaluateConfig, args=args, prog="python -m trainers.evaluate")
     try:
         evaluate(config)
-    except (ValueError, CheckpointError) as error:
+    except (ValueError, CheckpointError, gymnasium.error.DependencyNotInstalled) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
 
@@ -71,11 +72,9 @@ def evaluate(config: EvaluateConfig) -> None:
 
 def film(model: Any, env_id: str, env_kwargs: dict[str, Any], config: EvaluateConfig) -> None:
     """Play one episode with pictures."""
-    import gymnasium
     import imageio
 
-    kwargs = {k: v for k, v in env_kwargs.items() if k not in ("max_episode_steps", "render_mode")}
-    env = gymnasium.make(env_id, render_mode="rgb_array", **kwargs)
+    env = gymnasium.make(env_id, **(env_kwargs | {"render_mode": "rgb_array"}))
     fps = float(env.metadata.get("render_fps", 30))
     skip = max(1, round(fps / 40))  # no more than about 40 frames a second
     obs, _ = env.reset(seed=config.seed)

@@ -1,3 +1,8 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -58,6 +63,22 @@ def test_results_do_not_depend_on_chunks_slots_or_order(hopper) -> None:
     order = np.random.default_rng(0).permutation(len(MEMBERS))
     shuffled = _play(hopper, MEMBERS[order], EPISODES[order], slots=3)
     np.testing.assert_array_equal(reference.returns[order], shuffled.returns)
+
+
+def test_results_do_not_depend_on_the_number_of_devices(hopper) -> None:
+    """Three devices, in a process of its own, against the devices of this one (two or more)."""
+    code = (
+        "import jax; from trainers import devices; devices.use_all_cores(); jax.config.update('jax_num_cpu_devices', 3)\n"
+        "import json; from tests.trainers.rollout import test_rollouts as t; from envs.brax.tasks import make_task\n"
+        "task = make_task('hopper', 'v1', 60); network = t.make_network('RSNN', 11, 3, num_neurons=64)\n"
+        "played = t._play((task, network, t._population(network)))\n"
+        "print(json.dumps([jax.local_device_count(), played.returns.tolist()]))"
+    )
+    root = Path(__file__).parents[3]
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root)
+    count, returns = json.loads(done.stdout)
+    assert count == 3
+    np.testing.assert_array_equal(_play(hopper).returns, np.float32(returns))
 
 
 def test_every_episode_is_the_one_played_by_hand(hopper) -> None:
