@@ -24,6 +24,7 @@ from trainers.devices import use_all_cores
 from trainers.evolved_policy import POLICIES, EvolvedPolicy
 from trainers.make_env import make_vec_env
 from trainers.rollout import Evaluation, Moments, Rollout, make_rollout
+from trainers.rollout.types import select
 from trainers.schedules import make_schedule
 from trainers.strategies.types import Strategy
 
@@ -281,12 +282,8 @@ def _members_and_mean(strategy: Strategy) -> Callable[..., Any]:
 
     def params_of(state: Any, key: jax.Array, members: jax.Array) -> Any:
         sampled = strategy.sample(state, key, jnp.minimum(members, strategy.population_size - 1))
-        is_mean = members == strategy.population_size
-        return jax.tree.map(
-            lambda m, s: jnp.where(is_mean.reshape(is_mean.shape + (1,) * (s.ndim - 1)), m[None], s),
-            strategy.mean(state),
-            sampled,
-        )
+        mean = _one_member(strategy.mean(state), members)
+        return select(members == strategy.population_size, mean, sampled)
 
     return params_of
 

@@ -3,7 +3,6 @@
 from typing import Any, ClassVar
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import torch
 from gymnasium import spaces
@@ -12,6 +11,7 @@ from stable_baselines3.common.policies import BasePolicy
 from policies.population import NETWORKS, make_network
 from trainers.rollout.normalizer import Moments, Scaling
 from trainers.rollout.spaces import network_sizes, to_action
+from trainers.rollout.types import select
 
 
 class EvolvedPolicy(BasePolicy):
@@ -70,7 +70,7 @@ class EvolvedPolicy(BasePolicy):
         self, params: Any, scaling: Scaling, carry: Any, obs: jax.Array, fresh: jax.Array, keys: jax.Array
     ) -> tuple[Any, jax.Array]:
         start = jax.vmap(self.network.initial_carry)(keys)
-        carry = jax.tree.map(lambda a, b: jnp.where(fresh.reshape(fresh.shape + (1,) * (a.ndim - 1)), a, b), start, carry)
+        carry = select(fresh, start, carry)
         carry, output = jax.vmap(self.network.apply, in_axes=(None, 0, 0))(params, carry, scaling(obs))
         return carry, to_action(output, self.action_space)
 

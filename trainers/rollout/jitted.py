@@ -12,7 +12,7 @@ from jax.sharding import Mesh, PartitionSpec
 from envs.brax.tasks import BraxTask, TaskState
 from policies.population.types import PopulationNetwork
 from trainers.rollout.normalizer import Moments, Scaling, moments_from_sums
-from trainers.rollout.types import Evaluation, episode_keys
+from trainers.rollout.types import Evaluation, episode_keys, select
 
 CPU_SLOTS = (8, 16)  # episodes a CPU core plays side by side; with more, XLA splits operations over busy threads
 REFILLS = 8  # rounds of the queue that a core should play: with few, the last episodes leave most slots idle
@@ -175,7 +175,7 @@ class Player:
             item = jnp.where(idle, taken + jnp.cumsum(idle) - 1, slots.item)
             alive, params, env, carry = jax.vmap(start)(item)
             fresh = Slots(item, alive, params, env, carry, self._no_results(self.slots))
-            slots = jax.tree.map(lambda new, old: _where(idle, new, old), fresh, slots)
+            slots = select(idle, fresh, slots)
             return jnp.minimum(taken + jnp.sum(idle), size), slots._replace(item=jnp.minimum(item, size)), results
 
         def advance(state: tuple[jax.Array, Slots, Result]) -> tuple[jax.Array, Slots, Result]:
@@ -237,8 +237,3 @@ def evaluation(result: Any, shift: np.ndarray, counted: np.ndarray | None) -> Ev
         for name, total in result.metrics.items()
     }
     return Evaluation(result.ret, result.length, moments, steps, metrics)
-
-
-def _where(mask: jax.Array, new: jax.Array, old: jax.Array) -> jax.Array:
-    """Select along the leading axis; typed keys and any trailing shape."""
-    return jnp.where(mask.reshape(mask.shape + (1,) * (new.ndim - 1)), new, old)

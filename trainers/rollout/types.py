@@ -3,6 +3,7 @@
 from typing import Any, NamedTuple, Protocol
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from policies.population.types import PopulationNetwork
@@ -54,3 +55,8 @@ def episode_keys(key: jax.Array, member: jax.Array, episode: jax.Array) -> tuple
     """Keys of an episode's environment and of the network's initial state, from its member and number alone."""
     env_key, carry_key = jax.random.split(jax.random.fold_in(jax.random.fold_in(key, member), episode))
     return env_key, carry_key
+
+
+def select(mask: jax.Array, new: Any, old: Any) -> Any:
+    """Leaves of `new` where `mask` (n,) is True along their leading axis, of `old` elsewhere."""
+    return jax.tree.map(lambda a, b: jnp.where(mask.reshape(mask.shape + (1,) * (a.ndim - 1)), a, b), new, old)
