@@ -63,7 +63,7 @@ class BraxEnv(gymnasium.Env[np.ndarray, np.ndarray], EzPickle):
     | `task` | set by the id | "hopper", "walker2d", "halfcheetah", "ant", "humanoid", "reacher", "swimmer" |
     | `physics` | "v1" | "v1", "generalized", "spring", "positional", "mjx" |
     | `render_mode` | None | None or "rgb_array" |
-    | `width`, `height` | 480, 360 | size of a frame in pixels |
+    | `width`, `height` | 480, 384 | size of a frame in pixels |
 
     ## Version history
     * v0: first version
@@ -72,7 +72,7 @@ class BraxEnv(gymnasium.Env[np.ndarray, np.ndarray], EzPickle):
     metadata = {"render_modes": ["rgb_array"], "render_fps": 50}
 
     def __init__(
-        self, task: str, physics: str = "v1", render_mode: str | None = None, width: int = 480, height: int = 360
+        self, task: str, physics: str = "v1", render_mode: str | None = None, width: int = 480, height: int = 384
     ) -> None:
         EzPickle.__init__(self, task, physics, render_mode, width, height)
         if render_mode not in (None, "rgb_array"):

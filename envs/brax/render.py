@@ -26,7 +26,7 @@ class Shape(NamedTuple):
     color: tuple[float, float, float]
 
 
-def render(task: BraxTask, state: TaskState, width: int = 480, height: int = 360) -> np.ndarray:
+def render(task: BraxTask, state: TaskState, width: int = 480, height: int = 384) -> np.ndarray:
     """Frame (height, width, 3) uint8 of one state, seen from a camera that follows the robot."""
     pos, rot = _poses(task, state)
     return _scene(task).draw(pos, rot, width, height)
