@@ -63,7 +63,7 @@ def current_lif(
     i_syn = c.decay_syn * state.i_syn + recurrent_current
     v = c.decay_mem * state.v + (1.0 - c.decay_mem) * (c.v_rest + i_syn + input_current)
     s = spike(v - c.v_th)
-    v = (1.0 - s) * v + c.v_rest * s
+    v = v - s * (v - c.v_rest)
     return CurrentLIFState(v, i_syn), s
 
 

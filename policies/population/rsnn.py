@@ -10,18 +10,17 @@ from jax import lax
 
 from policies.equations.neurons import CurrentLIF, CurrentLIFState, current_lif, spike_trace
 from policies.population.spiking import heaviside, initial_membrane, substeps
-from policies.population.synapses import num_words, pack, spike_count, weighted_sum
+from policies.population.synapses import pack, pack_spikes, spike_count, weighted_sum
 
 Params = dict[str, jax.Array]
 
 
 class RSNNCarry(NamedTuple):
-    """Neurons (v, i_syn: float32 (N,)), signed spike trace (N,) per ms, packed spikes of the last substep."""
+    """Neurons (v, i_syn: float32 (N,)), spike trace (N,) per ms, spikes of the last substep (uint8 (N,), 0 or 1)."""
 
     neurons: CurrentLIFState
     trace: jax.Array
-    spikes_exc: jax.Array
-    spikes_inh: jax.Array
+    spikes: jax.Array
 
 
 @dataclass(frozen=True)
@@ -102,26 +101,23 @@ class RSNN:
     def initial_carry(self, key: jax.Array) -> RSNNCarry:
         v = initial_membrane(key, self.num_neurons, self.neuron, self.random_initial_v)
         silent = jnp.zeros(self.num_neurons, jnp.float32)
-        words = [jnp.zeros(num_words(k), jnp.uint32) for k in self._population_sizes]
-        return RSNNCarry(CurrentLIFState(v, silent), silent, *words)
+        return RSNNCarry(CurrentLIFState(v, silent), silent, jnp.zeros(self.num_neurons, jnp.uint8))
 
     def apply(self, params: Params, carry: RSNNCarry, obs: jax.Array) -> tuple[RSNNCarry, jax.Array]:
         r_in, r_h, r_out = self.scales
         exc = self.num_excitatory
-        sign = jnp.where(jnp.arange(self.num_neurons) < exc, 1.0, -1.0)
         h_exc, h_inh = params["h_exc"], params["h_inh"]
         if not self.self_connections:
             h_exc, h_inh = self._without_diagonal(h_exc, h_inh)
-        input_current = r_in * (weighted_sum(params["in_exc"], obs) - weighted_sum(params["in_inh"], obs))
+        input_current = r_in * weighted_sum(params["in_exc"], obs, params["in_inh"])
 
         def substep(_: jax.Array, c: RSNNCarry) -> RSNNCarry:
-            count = spike_count(h_exc, c.spikes_exc) - spike_count(h_inh, c.spikes_inh)
+            count = spike_count(h_exc, pack_spikes(c.spikes[:exc])) - spike_count(h_inh, pack_spikes(c.spikes[exc:]))
             neurons, s = current_lif(c.neurons, r_h * count.astype(jnp.float32), input_current, self.neuron, heaviside)
-            fired = s > 0
-            return RSNNCarry(neurons, spike_trace(c.trace, sign * s, self.neuron), pack(fired[:exc]), pack(fired[exc:]))
+            return RSNNCarry(neurons, spike_trace(c.trace, s, self.neuron), s.astype(jnp.uint8))
 
         carry = lax.fori_loop(0, substeps(self.sim_time, self.dt), substep, carry)
-        readout = weighted_sum(params["out_exc"], carry.trace[:exc]) + weighted_sum(params["out_inh"], carry.trace[exc:])
+        readout = weighted_sum(params["out_exc"], carry.trace[:exc]) - weighted_sum(params["out_inh"], carry.trace[exc:])
         return carry, r_out * readout
 
     def metrics(self, carry: RSNNCarry) -> dict[str, jax.Array]:
@@ -129,13 +125,9 @@ class RSNN:
         exc = self.num_excitatory
         return {
             "rate_exc": jnp.mean(carry.trace[:exc]),
-            "rate_inh": -jnp.mean(carry.trace[exc:]),
+            "rate_inh": jnp.mean(carry.trace[exc:]),
             "i_syn": jnp.mean(jnp.abs(carry.neurons.i_syn)),
         }
-
-    @property
-    def _population_sizes(self) -> tuple[int, int]:
-        return self.num_excitatory, self.num_neurons - self.num_excitatory
 
     def _without_diagonal(self, h_exc: jax.Array, h_inh: jax.Array) -> tuple[jax.Array, jax.Array]:
         off = ~jnp.eye(self.num_neurons, dtype=bool)

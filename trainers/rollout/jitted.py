@@ -14,8 +14,14 @@ from policies.population.types import PopulationNetwork
 from trainers.rollout.normalizer import Moments, Scaling, moments_from_sums
 from trainers.rollout.types import Evaluation, episode_keys, select
 
-CPU_SLOTS = (8, 16)  # episodes a CPU core plays side by side; with more, XLA splits operations over busy threads
-REFILLS = 8  # rounds of the queue that a core should play: with few, the last episodes leave most slots idle
+CPU_SLOTS = 8  # episodes a CPU core plays side by side: with more, weights fall out of its cache and late slots idle
+
+
+class Start(NamedTuple):
+    """How episodes begin, all leaves with a leading axis (S,)."""
+
+    env: TaskState
+    carry: Any
 
 
 class Slots(NamedTuple):
@@ -39,17 +45,28 @@ class Result(NamedTuple):
     metrics: dict[str, jax.Array]  # sums over steps
 
 
+class State(NamedTuple):
+    """Where a device stands: how many episodes have been taken from the queue, and how many are ready to be."""
+
+    taken: jax.Array
+    loaded: jax.Array
+    ready: Any  # Start of the block of the queue that ends at `loaded`
+    slots: Any  # Slots
+    results: Result  # in queue order
+
+
 class JittedRollout:
     """Plays exactly the episodes asked for, none twice, and stops when the last has ended.
 
     Episodes wait in a queue and are played in slots. Every `chunk_steps` steps the slots whose episode has ended take
     the next from the queue, so that early falls waste at most a chunk. After an episode's end nothing of it counts.
-    The queue is cut into one part a device; a device samples the parameters of its own members only.
+    The queue is cut into one part a device; a device samples the parameters of its own members only, and resets
+    environments a block of the queue at a time.
 
     An episode's result depends on (key, member, episode), not on its place in the queue, the chunk size, the number of
     slots (up to 32) or the number of devices (from 2 on; see `trainers.devices`).
 
-    :param slots: episodes played side by side on each device (default: 8 or 16 on a CPU core, all of them on accelerators)
+    :param slots: episodes played side by side on each device (default: 8 on a CPU core, all of them on accelerators)
     :param chunk_steps: steps between refills
     :param devices: where to play (default: all local devices of the default backend)
     """
@@ -59,7 +76,7 @@ class JittedRollout:
         network: PopulationNetwork,
         task: BraxTask,
         slots: int | None = None,
-        chunk_steps: int = 8,
+        chunk_steps: int = 2,
         devices: list[jax.Device] | None = None,
     ) -> None:
         for name, value in (("slots", slots), ("chunk_steps", chunk_steps)):
@@ -92,18 +109,14 @@ class JittedRollout:
         size = queue.arrays.row.shape[0] // len(self.devices)
         rows = queue.arrays.table.shape[0] // len(self.devices)
         if (size, rows) not in self._programs:
-            play = Player(self.network, self.task, min(self.slots or self._default_slots(size), size), self.chunk_steps)
+            slots = self.slots or (CPU_SLOTS if self.devices[0].platform == "cpu" else size)
+            play = Player(self.network, self.task, min(slots, size), self.chunk_steps)
             mesh = Mesh(np.array(self.devices), ("device",))
             split, same = PartitionSpec("device"), PartitionSpec()
             self._programs[size, rows] = jax.jit(
                 jax.shard_map(play, mesh=mesh, in_specs=(same, split, same, same), out_specs=split, check_vma=False)
             )
         return self._programs[size, rows]
-
-    def _default_slots(self, size: int) -> int:
-        if self.devices[0].platform != "cpu":
-            return size
-        return int(np.clip(size // REFILLS // 8 * 8, *CPU_SLOTS))
 
 
 class QueueArrays(NamedTuple):
@@ -123,26 +136,37 @@ class Queue(NamedTuple):
 
     @staticmethod
     def plan(members: np.ndarray, episodes: np.ndarray, num_devices: int) -> "Queue":
-        """Deal the members out to the devices like cards, each with all its episodes, in the order given."""
-        unique, inverse = np.unique(members, return_inverse=True)
-        device_of = inverse % num_devices
-        rows = -(-len(unique) // num_devices)
-        counts = np.bincount(device_of, minlength=num_devices)
-        size = int(counts.max())
-        table = np.full((num_devices, rows), unique[0], np.int32)
-        table[np.arange(len(unique)) % num_devices, np.arange(len(unique)) // num_devices] = unique
+        """Deal the episodes out to the devices like cards, in the order given, at least as many of a member together as
+        every member has: so a member is sampled by one device, and the many episodes of a mean are shared out."""
+        device_of = _packets(members) % num_devices
+        parts = [np.flatnonzero(device_of == device) for device in range(num_devices)]
+        size = max(len(part) for part in parts)
+        tables = [np.unique(members[part]) for part in parts]
+        rows = max(len(unique) for unique in tables)
+        table = np.full((num_devices, rows), members[0], np.int32)
         row = np.zeros((num_devices, size), np.int32)
         episode = np.zeros((num_devices, size), np.int32)
         waiting = np.zeros((num_devices, size), bool)
         position = np.empty(len(members), np.int64)
-        for device in range(num_devices):
-            mine = np.flatnonzero(device_of == device)
-            row[device, : len(mine)] = inverse[mine] // num_devices
-            episode[device, : len(mine)] = episodes[mine]
-            waiting[device, : len(mine)] = True
-            position[mine] = device * size + np.arange(len(mine))
+        for device, (part, unique) in enumerate(zip(parts, tables, strict=True)):
+            table[device, : len(unique)] = unique
+            row[device, : len(part)] = np.searchsorted(unique, members[part])
+            episode[device, : len(part)] = episodes[part]
+            waiting[device, : len(part)] = True
+            position[part] = device * size + np.arange(len(part))
         arrays = (jnp.asarray(a.reshape(-1)) for a in (table, row, episode, waiting))
         return Queue(QueueArrays(*arrays), position)
+
+
+def _packets(members: np.ndarray) -> np.ndarray:
+    """Number the packets of episodes (L,) by first appearance; a packet is of one member."""
+    _, member, counts = np.unique(members, return_inverse=True, return_counts=True)
+    order = np.argsort(member, kind="stable")
+    nth = np.empty_like(order)  # of its member's episodes
+    nth[order] = np.arange(len(order)) - np.repeat(np.cumsum(counts) - counts, counts)
+    packet = member * len(members) + nth // counts.min()
+    _, first, packet = np.unique(packet, return_index=True, return_inverse=True)
+    return np.argsort(np.argsort(first))[packet]
 
 
 class Player:
@@ -159,48 +183,50 @@ class Player:
         size = queue.row.shape[0]
         member = queue.table[queue.row]
 
-        def start(item: jax.Array) -> tuple[jax.Array, Any, TaskState, Any]:
-            """Alive flag, parameters, environment and network state of a queued episode."""
-            i = jnp.minimum(item, size - 1)
-            env_key, carry_key = episode_keys(key, member[i], queue.episode[i])
-            params = jax.tree.map(lambda p: p[queue.row[i]], table)
-            alive = (item < size) & queue.waiting[i]
-            return alive, params, self.task.reset(env_key), self.network.initial_carry(carry_key)
+        def load(state: State) -> State:
+            """Reset the environments and networks of the next block of the queue."""
+            item = jnp.minimum(state.taken + jnp.arange(self.slots), size - 1)
+            env_key, carry_key = jax.vmap(episode_keys, (None, 0, 0))(key, member[item], queue.episode[item])
+            ready = Start(jax.vmap(self.task.reset)(env_key), jax.vmap(self.network.initial_carry)(carry_key))
+            return state._replace(ready=ready, loaded=jnp.minimum(state.taken + self.slots, size))
 
-        def refill(state: tuple[jax.Array, Slots, Result]) -> tuple[jax.Array, Slots, Result]:
-            """Store ended episodes and give every idle slot the next of the queue."""
-            taken, slots, results = state
-            results = jax.tree.map(lambda a, x: a.at[slots.item].set(x, mode="drop"), results, slots.result)
-            idle = ~slots.alive
-            item = jnp.where(idle, taken + jnp.cumsum(idle) - 1, slots.item)
-            alive, params, env, carry = jax.vmap(start)(item)
-            fresh = Slots(item, alive, params, env, carry, self._no_results(self.slots))
-            slots = select(idle, fresh, slots)
-            return jnp.minimum(taken + jnp.sum(idle), size), slots._replace(item=jnp.minimum(item, size)), results
+        def refill(state: State) -> State:
+            """Give the idle slots the next of the queue, one after another."""
 
-        def advance(state: tuple[jax.Array, Slots, Result]) -> tuple[jax.Array, Slots, Result]:
-            taken, slots, results = lax.cond(
-                jnp.any(~state[1].alive) & (state[0] < size), refill, lambda unchanged: unchanged, state
-            )
+            def fill(state: State) -> State:
+                slot, item = jnp.argmin(state.slots.alive), state.taken
+                env, carry = jax.tree.map(lambda x: x[item % self.slots], state.ready)
+                params = jax.tree.map(lambda p: p[queue.row[item]], table)
+                fresh = Slots(item, queue.waiting[item], params, env, carry, self._no_results())
+                results = _put(state.results, state.slots.item[slot], jax.tree.map(lambda x: x[slot], state.slots.result))
+                return state._replace(taken=item + 1, slots=_put(state.slots, slot, fresh), results=results)
 
-            def step(slots: Slots, _: None) -> tuple[Slots, None]:
-                return jax.vmap(lambda s: self._step(s, scaling))(slots), None
+            return lax.while_loop(lambda s: jnp.any(~s.slots.alive) & (s.taken < s.loaded), fill, state)
 
-            slots, _ = lax.scan(step, slots, length=self.chunk_steps)
-            return taken, slots, results
+        def fill_all(state: State) -> State:
+            """Give every slot, none of which has been used, the next of the queue."""
+            item = state.taken + jnp.arange(self.slots)
+            params = jax.tree.map(lambda p: p[queue.row[item]], table)
+            slots = Slots(item, queue.waiting[item], params, *state.ready, self._no_results(self.slots))
+            return state._replace(taken=state.taken + self.slots, slots=slots)
 
-        def unfinished(state: tuple[jax.Array, Slots, Result]) -> jax.Array:
-            return jnp.any(state[1].alive) | (state[0] < size)
+        def step(slots: Slots, _: None) -> tuple[Slots, None]:
+            return jax.vmap(lambda s: self._step(s, scaling))(slots), None
 
-        # The first episodes, too, start in `refill`: a second copy of the reset would be compiled apart and could
-        # round differently, and then an episode would depend on when it was played.
-        item = jnp.full(self.slots, size)
-        blank = jax.eval_shape(jax.vmap(start), item)
-        alive, params, env, carry = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), blank)
-        slots = Slots(item, alive, params, env, carry, self._no_results(self.slots))
-        state = (jnp.int32(0), slots, self._no_results(size))
-        _, slots, results = lax.while_loop(unfinished, advance, state)
-        return jax.tree.map(lambda a, x: a.at[slots.item].set(x, mode="drop"), results, slots.result)
+        def advance(state: State) -> State:
+            state = lax.cond((state.taken == state.loaded) & (state.taken < size), load, lambda s: s, state)
+            state = lax.cond(state.taken == 0, fill_all, refill, state)
+            slots, _ = lax.scan(step, state.slots, length=self.chunk_steps)
+            return state._replace(slots=slots)
+
+        def unfinished(state: State) -> jax.Array:
+            return jnp.any(state.slots.alive) | (state.taken < size)
+
+        nothing = State(jnp.int32(0), jnp.int32(0), None, None, self._no_results(size))
+        blank = jax.eval_shape(lambda: fill_all(load(nothing)))
+        blank = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), (blank.ready, blank.slots))
+        state = lax.while_loop(unfinished, advance, nothing._replace(ready=blank[0], slots=blank[1]))
+        return jax.tree.map(lambda a, x: a.at[state.slots.item].set(x), state.results, state.slots.result)
 
     def _step(self, s: Slots, scaling: Scaling) -> Slots:
         """One environment step of one slot; what has ended no longer changes its result."""
@@ -219,12 +245,17 @@ class Player:
         alive = s.alive & ~env.terminated & (result.length < self.task.max_episode_steps)
         return s._replace(alive=alive, env=env, carry=carry, result=result)
 
-    def _no_results(self, count: int) -> Result:
+    def _no_results(self, *count: int) -> Result:
         """Results of episodes that have not begun."""
         carry = jax.eval_shape(self.network.initial_carry, jax.random.key(0))
         metrics = jax.tree.map(lambda _: jnp.zeros(count), jax.eval_shape(self.network.metrics, carry))
-        obs = jnp.zeros((count, self.task.observation_size), jnp.float32)
+        obs = jnp.zeros((*count, self.task.observation_size), jnp.float32)
         return Result(jnp.zeros(count), jnp.zeros(count, jnp.int32), obs, obs, metrics)
+
+
+def _put(tree: Any, index: jax.Array, values: Any) -> Any:
+    """Leaves with `values` at `index` of their leading axis."""
+    return jax.tree.map(lambda a, x: a.at[index].set(x), tree, values)
 
 
 def evaluation(result: Any, shift: np.ndarray, counted: np.ndarray | None) -> Evaluation:

@@ -50,9 +50,7 @@ def test_equals_the_numpy_network_over_many_steps(d: int, n: int, a: int, ratio:
         x = rng.normal(size=d)
         carry, y = apply(params, carry, x.astype(np.float32))
         expected = reference.step(x.astype(np.float32))
-        exc = network.num_excitatory
-        np.testing.assert_array_equal(unpack(carry.spikes_exc, exc), reference.s[:exc] > 0)
-        np.testing.assert_array_equal(unpack(carry.spikes_inh, n - exc), reference.s[exc:] < 0)
+        np.testing.assert_array_equal(carry.spikes, np.abs(reference.s))
         np.testing.assert_allclose(carry.neurons.v, reference.v, atol=1e-4)
         np.testing.assert_allclose(y, expected, atol=1e-3)
         total += np.abs(reference.s).sum()
@@ -67,7 +65,7 @@ def test_a_population_equals_its_members() -> None:
     together, actions = jax.jit(jax.vmap(network.apply))(params, carry, obs)
     for i in range(5):
         alone, action = network.apply(*jax.tree.map(lambda x, i=i: x[i], (params, carry)), obs[i])
-        np.testing.assert_array_equal(alone.spikes_exc, together.spikes_exc[i])
+        np.testing.assert_array_equal(alone.spikes, together.spikes[i])
         np.testing.assert_allclose(action, actions[i], atol=1e-5)
 
 

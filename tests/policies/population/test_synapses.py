@@ -18,7 +18,18 @@ def test_packed_products_are_those_of_the_mask(rows: int, columns: int, seed: in
     np.testing.assert_array_equal(synapses.unpack(words, rows), mask)
     count = synapses.spike_count(words, synapses.pack(jnp.asarray(spikes)))
     np.testing.assert_array_equal(count, spikes.astype(int) @ mask)
+    np.testing.assert_array_equal(synapses.pack_spikes(jnp.asarray(spikes, jnp.uint8)), synapses.pack(jnp.asarray(spikes)))
     np.testing.assert_allclose(synapses.weighted_sum(words, jnp.asarray(x)), x @ mask, rtol=1e-4, atol=1e-4)
+    minus = rng.random((rows, columns)) < 0.5
+    difference = synapses.weighted_sum(words, jnp.asarray(x), synapses.pack(jnp.asarray(minus)))
+    np.testing.assert_allclose(difference, x @ mask - x @ minus, rtol=1e-4, atol=1e-4)
+
+
+def test_each_bit_carries_its_input_exactly() -> None:
+    for size in (1e-20, 0.3, 32768.0):
+        for row in range(64):
+            x = jnp.zeros(64).at[row].set(size)
+            assert synapses.weighted_sum(synapses.pack(jnp.eye(64, dtype=bool)), x)[row] == jnp.float32(size)
 
 
 def test_counts_beyond_int8_do_not_wrap() -> None:
