@@ -72,7 +72,7 @@ class RunConfig:
     """Generations between evaluations."""
     normalize_obs: bool = True
     """Normalise observations by running statistics."""
-    chunk_steps: int = 2
+    chunk_steps: int = 1
     """Steps between refills of finished slots (Brax); changes speed, not results."""
     n_envs: int = 8
     """Environments side by side (other than Brax)."""

@@ -67,7 +67,7 @@ class EvolutionAlgorithm(BaseAlgorithm):
         eval_episodes: int = 16,
         eval_every: int = 1,
         normalize_obs: bool = True,
-        chunk_steps: int = 2,
+        chunk_steps: int = 1,
         n_envs: int = 8,
         env_kwargs: dict[str, Any] | None = None,
         policy_kwargs: dict[str, Any] | None = None,

@@ -7,7 +7,7 @@ from trainers.rollout.normalizer import Moments
 from trainers.rollout.types import Evaluation, Rollout
 
 
-def make_rollout(network: PopulationNetwork, env: VecEnv, chunk_steps: int = 2) -> Rollout:
+def make_rollout(network: PopulationNetwork, env: VecEnv, chunk_steps: int = 1) -> Rollout:
     """The rollout for this VecEnv: fused with the physics for a `BraxVecEnv`, slot by slot for any other."""
     from envs.brax.tasks import BraxTask
 

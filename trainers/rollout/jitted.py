@@ -12,9 +12,10 @@ from jax.sharding import Mesh, PartitionSpec
 from envs.brax.tasks import BraxTask, TaskState
 from policies.population.types import PopulationNetwork
 from trainers.rollout.normalizer import Moments, Scaling, moments_from_sums
-from trainers.rollout.types import Evaluation, episode_keys, select
+from trainers.rollout.types import Evaluation, episode_keys
 
-CPU_SLOTS = 8  # episodes a CPU core plays side by side: with more, weights fall out of its cache and late slots idle
+CPU_SLOTS = 16  # episodes a CPU core plays side by side: with more, weights fall out of its cache and late slots idle
+FEWEST_SLOTS = 8  # with fewer, XLA rounds differently
 
 
 class Start(NamedTuple):
@@ -50,8 +51,8 @@ class State(NamedTuple):
 
     taken: jax.Array
     loaded: jax.Array
-    ready: Any  # Start of the block of the queue that ends at `loaded`
-    slots: Any  # Slots
+    ready: Start  # of the block of the queue that ends at `loaded`
+    slots: Slots
     results: Result  # in queue order
 
 
@@ -63,10 +64,12 @@ class JittedRollout:
     The queue is cut into one part a device; a device samples the parameters of its own members only, and resets
     environments a block of the queue at a time.
 
-    An episode's result depends on (key, member, episode), not on its place in the queue, the chunk size, the number of
-    slots (up to 32) or the number of devices (from 2 on; see `trainers.devices`).
+    On a CPU, when the queue is empty and at most half of the slots are busy, these are played on by themselves.
 
-    :param slots: episodes played side by side on each device (default: 8 on a CPU core, all of them on accelerators)
+    An episode's result depends on (key, member, episode), not on its place in the queue, the chunk size, the number of
+    slots (from 8 to 32) or the number of devices (from 2 on; see `trainers.devices`).
+
+    :param slots: episodes played side by side on each device (default: 16 on a CPU core, all of them on accelerators)
     :param chunk_steps: steps between refills
     :param devices: where to play (default: all local devices of the default backend)
     """
@@ -76,12 +79,12 @@ class JittedRollout:
         network: PopulationNetwork,
         task: BraxTask,
         slots: int | None = None,
-        chunk_steps: int = 2,
+        chunk_steps: int = 1,
         devices: list[jax.Device] | None = None,
     ) -> None:
-        for name, value in (("slots", slots), ("chunk_steps", chunk_steps)):
-            if value is not None and value < 1:
-                raise ValueError(f"{name}={value} must be at least 1.")
+        for name, value, least in (("slots", slots, FEWEST_SLOTS), ("chunk_steps", chunk_steps, 1)):
+            if value is not None and value < least:
+                raise ValueError(f"{name}={value} must be at least {least}.")
         self.network = network
         self.task = task
         self.slots = slots
@@ -109,8 +112,9 @@ class JittedRollout:
         size = queue.arrays.row.shape[0] // len(self.devices)
         rows = queue.arrays.table.shape[0] // len(self.devices)
         if (size, rows) not in self._programs:
-            slots = self.slots or (CPU_SLOTS if self.devices[0].platform == "cpu" else size)
-            play = Player(self.network, self.task, min(slots, size), self.chunk_steps)
+            on_cpu = self.devices[0].platform == "cpu"
+            slots = min(self.slots or (CPU_SLOTS if on_cpu else size), size)
+            play = Player(self.network, self.task, slots, self.chunk_steps, on_cpu)
             mesh = Mesh(np.array(self.devices), ("device",))
             split, same = PartitionSpec("device"), PartitionSpec()
             self._programs[size, rows] = jax.jit(
@@ -140,7 +144,7 @@ class Queue(NamedTuple):
         every member has: so a member is sampled by one device, and the many episodes of a mean are shared out."""
         device_of = _packets(members) % num_devices
         parts = [np.flatnonzero(device_of == device) for device in range(num_devices)]
-        size = max(len(part) for part in parts)
+        size = max(FEWEST_SLOTS, *(len(part) for part in parts))
         tables = [np.unique(members[part]) for part in parts]
         rows = max(len(unique) for unique in tables)
         table = np.full((num_devices, rows), members[0], np.int32)
@@ -172,11 +176,13 @@ def _packets(members: np.ndarray) -> np.ndarray:
 class Player:
     """The program of one device: queue in, results in queue order out."""
 
-    def __init__(self, network: PopulationNetwork, task: BraxTask, slots: int, chunk_steps: int) -> None:
+    def __init__(self, network: PopulationNetwork, task: BraxTask, slots: int, chunk_steps: int, on_cpu: bool) -> None:
         self.network = network
         self.task = task
         self.slots = slots
         self.chunk_steps = chunk_steps
+        self.refills = 1 if on_cpu else slots  # slots refilled together
+        self.late_slots = max(slots // 2, FEWEST_SLOTS) if on_cpu else slots
 
     def __call__(self, params_of: Any, queue: QueueArrays, key: jax.Array, scaling: Scaling) -> Result:
         table = params_of(queue.table)
@@ -191,42 +197,59 @@ class Player:
             return state._replace(ready=ready, loaded=jnp.minimum(state.taken + self.slots, size))
 
         def refill(state: State) -> State:
-            """Give the idle slots the next of the queue, one after another."""
+            """Give idle slots the next of the queue: one slot, or many at a time where that is faster."""
+            taken, slots = state.taken, state.slots
+            if self.refills == 1:
+                slot, item = jnp.argmin(slots.alive), taken
+                count = jnp.int32(1)
+            else:
+                order = jnp.arange(self.refills)
+                count = jnp.minimum(jnp.sum(~slots.alive), state.loaded - taken)
+                slot = jnp.where(order < count, jnp.nonzero(~slots.alive, size=self.refills)[0], self.slots)
+                item = taken + order
+            results = _put(state.results, slots.item.at[slot].get(mode="fill", fill_value=size), _get(slots.result, slot))
+            item = jnp.minimum(item, size - 1)
+            start = _get(state.ready, item % self.slots)
+            params = _get(table, queue.row[item])
+            fresh = Slots(item, queue.waiting[item], params, start.env, start.carry, self._no_results(*item.shape))
+            return state._replace(taken=taken + count, slots=_put(slots, slot, fresh), results=results)
 
-            def fill(state: State) -> State:
-                slot, item = jnp.argmin(state.slots.alive), state.taken
-                env, carry = jax.tree.map(lambda x: x[item % self.slots], state.ready)
-                params = jax.tree.map(lambda p: p[queue.row[item]], table)
-                fresh = Slots(item, queue.waiting[item], params, env, carry, self._no_results())
-                results = _put(state.results, state.slots.item[slot], jax.tree.map(lambda x: x[slot], state.slots.result))
-                return state._replace(taken=item + 1, slots=_put(state.slots, slot, fresh), results=results)
+        def play(slots: Slots) -> Slots:
+            def step(slots: Slots, _: None) -> tuple[Slots, None]:
+                return jax.vmap(lambda s: self._step(s, scaling))(slots), None
 
-            return lax.while_loop(lambda s: jnp.any(~s.slots.alive) & (s.taken < s.loaded), fill, state)
+            return lax.scan(step, slots, length=self.chunk_steps)[0]
 
-        def fill_all(state: State) -> State:
-            """Give every slot, none of which has been used, the next of the queue."""
-            item = state.taken + jnp.arange(self.slots)
-            params = jax.tree.map(lambda p: p[queue.row[item]], table)
-            slots = Slots(item, queue.waiting[item], params, *state.ready, self._no_results(self.slots))
-            return state._replace(taken=state.taken + self.slots, slots=slots)
-
-        def step(slots: Slots, _: None) -> tuple[Slots, None]:
-            return jax.vmap(lambda s: self._step(s, scaling))(slots), None
+        def prepare(state: State) -> State:
+            state = lax.cond((state.taken == state.loaded) & (state.taken < size), load, lambda s: s, state)
+            # Slot by slot in place; `select` over all slots would copy every parameter to replace a few.
+            return lax.while_loop(lambda s: jnp.any(~s.slots.alive) & (s.taken < s.loaded), refill, state)
 
         def advance(state: State) -> State:
-            state = lax.cond((state.taken == state.loaded) & (state.taken < size), load, lambda s: s, state)
-            state = lax.cond(state.taken == 0, fill_all, refill, state)
-            slots, _ = lax.scan(step, state.slots, length=self.chunk_steps)
-            return state._replace(slots=slots)
+            state = lax.cond(jnp.any(~state.slots.alive) & (state.taken < size), prepare, lambda s: s, state)
+            return state._replace(slots=play(state.slots))
 
-        def unfinished(state: State) -> jax.Array:
-            return jnp.any(state.slots.alive) | (state.taken < size)
+        def busy(state: State) -> jax.Array:
+            enough = 0 if self.late_slots == self.slots else self.late_slots
+            return (jnp.sum(state.slots.alive) > enough) | (state.taken < size)
 
-        nothing = State(jnp.int32(0), jnp.int32(0), None, None, self._no_results(size))
-        blank = jax.eval_shape(lambda: fill_all(load(nothing)))
-        blank = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), (blank.ready, blank.slots))
-        state = lax.while_loop(unfinished, advance, nothing._replace(ready=blank[0], slots=blank[1]))
-        return jax.tree.map(lambda a, x: a.at[state.slots.item].set(x), state.results, state.slots.result)
+        def begin() -> tuple[Start, Slots]:
+            ready = Start(*jax.vmap(lambda k: (self.task.reset(k), self.network.initial_carry(k)))(every_key))
+            params = _get(table, jnp.zeros(self.slots, int))
+            return ready, Slots(every, every < 0, params, ready.env, ready.carry, self._no_results(self.slots))
+
+        every = jnp.full(self.slots, size)
+        every_key = jnp.broadcast_to(key, (self.slots,))
+        empty = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(begin))
+        ready, slots = empty[0], empty[1]._replace(item=every)
+        state = State(jnp.int32(0), jnp.int32(0), ready, slots, self._no_results(size))
+        state = lax.while_loop(busy, advance, state)
+        results = _put(state.results, state.slots.item, state.slots.result)
+        if self.late_slots == self.slots:
+            return results
+        late = _get(state.slots, jnp.argsort(~state.slots.alive)[: self.late_slots])
+        late = lax.while_loop(lambda slots: jnp.any(slots.alive), play, late)
+        return _put(results, late.item, late.result)
 
     def _step(self, s: Slots, scaling: Scaling) -> Slots:
         """One environment step of one slot; what has ended no longer changes its result."""
@@ -253,9 +276,14 @@ class Player:
         return Result(jnp.zeros(count), jnp.zeros(count, jnp.int32), obs, obs, metrics)
 
 
+def _get(tree: Any, index: jax.Array) -> Any:
+    """Leaves at `index` of their leading axis."""
+    return jax.tree.map(lambda x: x[index], tree)
+
+
 def _put(tree: Any, index: jax.Array, values: Any) -> Any:
-    """Leaves with `values` at `index` of their leading axis."""
-    return jax.tree.map(lambda a, x: a.at[index].set(x), tree, values)
+    """Leaves with `values` at `index` of their leading axis; indices past its end are left out."""
+    return jax.tree.map(lambda a, x: a.at[index].set(x, mode="drop"), tree, values)
 
 
 def evaluation(result: Any, shift: np.ndarray, counted: np.ndarray | None) -> Evaluation:

@@ -12,13 +12,14 @@ from stable_baselines3.common.vec_env import SubprocVecEnv, VecFrameStack
 
 from envs.brax.tasks import make_task
 from policies.population import make_network
-from trainers.rollout.jitted import JittedRollout, Queue
+from trainers.rollout import jitted
+from trainers.rollout.jitted import JittedRollout, Player, Queue
 from trainers.rollout.normalizer import CLIP, Moments, Scaling, moments_from_sums
 from trainers.rollout.types import episode_keys
 from trainers.rollout.vec_env import VecEnvRollout
 from trainers.strategies import EvolvingConnectivity
 
-POPULATION = 12
+POPULATION = 24
 
 
 def _population(network):
@@ -58,11 +59,22 @@ def _play(hopper, members=MEMBERS, episodes=EPISODES, **kwargs):
 def test_results_do_not_depend_on_chunks_slots_or_order(hopper) -> None:
     reference = _play(hopper)
     assert len(set(reference.lengths)) > 3, "episodes of one length prove nothing"
-    _same(reference, _play(hopper, chunk_steps=1))
-    _same(reference, _play(hopper, chunk_steps=7, slots=5))
+    _same(reference, _play(hopper, chunk_steps=3))
+    _same(reference, _play(hopper, chunk_steps=7, slots=9))
     order = np.random.default_rng(0).permutation(len(MEMBERS))
-    shuffled = _play(hopper, MEMBERS[order], EPISODES[order], slots=3)
+    shuffled = _play(hopper, MEMBERS[order], EPISODES[order], slots=8)
     np.testing.assert_array_equal(reference.returns[order], shuffled.returns)
+
+
+def test_slots_refilled_together_as_on_accelerators_give_the_same(hopper, monkeypatch) -> None:
+    reference = _play(hopper)
+    monkeypatch.setattr(jitted, "Player", lambda *args: Player(*args[:-1], on_cpu=False))
+    _same(reference, _play(hopper, slots=9))
+
+
+def test_few_slots_are_refused(hopper) -> None:
+    with pytest.raises(ValueError, match="slots=4 must be at least 8"):
+        _play(hopper, slots=4)
 
 
 def test_results_do_not_depend_on_the_number_of_devices(hopper) -> None:

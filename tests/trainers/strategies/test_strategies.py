@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jax.extend.random import threefry_2x32
 
-from policies.population.synapses import unpack
+from policies.population.synapses import bit_planes, unpack
 from trainers.strategies import EvolutionStrategy, EvolvingConnectivity, centred_ranks, doubled_centred_ranks
 from trainers.strategies.bits import bernoulli_words, threefry2x32
 
@@ -45,12 +45,20 @@ def test_ranks_by_hand() -> None:
 def test_the_cipher_is_jaxs() -> None:
     key, counters = jnp.array([123, 456], jnp.uint32), jnp.arange(64, dtype=jnp.uint32)
     expected = threefry_2x32(key, counters)
-    np.testing.assert_array_equal(jnp.concatenate(threefry2x32(key, counters[:32], counters[32:])), expected)
+    np.testing.assert_array_equal(jnp.concatenate(threefry2x32(key, counters[:32], counters[32:], rounds=20)), expected)
+
+
+def test_the_short_cipher_gives_its_published_answers() -> None:
+    """Known answers for 13 rounds, as distributed with Random123."""
+    zeros, ones = jnp.zeros(2, jnp.uint32), jnp.full(2, 0xFFFFFFFF, jnp.uint32)
+    assert [int(x) for x in threefry2x32(zeros, zeros[0], zeros[1])] == [0x9D1C5EC6, 0x8BD50731]
+    assert [int(x) for x in threefry2x32(ones, ones[0], ones[1])] == [0xFD36D048, 0x2D17272C]
 
 
 def test_bits_have_their_probabilities_and_the_twin_is_opposite() -> None:
     probabilities = jnp.array([0.0, 0.001, 0.25, 0.5, 0.999, 1.0])
-    thresholds = jnp.zeros((32, 20000), jnp.int32).at[:6].set((probabilities * 65536).round().astype(jnp.int32)[:, None])
+    rows = jnp.zeros((32, 20000), jnp.int32).at[:6].set((probabilities * 65536).round().astype(jnp.int32)[:, None])
+    thresholds = bit_planes(rows)[:, 0]
     draw = np.asarray(unpack(bernoulli_words(jax.random.key(0), thresholds)[None, :], 32))
     twin = np.asarray(unpack(bernoulli_words(jax.random.key(0), thresholds, True)[None, :], 32))
     np.testing.assert_allclose(draw[:6].mean(axis=1), probabilities, atol=0.012)
