@@ -1,6 +1,7 @@
 """`python -m trainers.evaluate RUN_DIR --episodes 16 --video out.mp4`: how good a run's network is, and what it does."""
 
 import sys
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -74,6 +75,7 @@ def film(model: Any, env_id: str, env_kwargs: dict[str, Any], config: EvaluateCo
     """Play one episode with pictures."""
     import imageio
 
+    warnings.filterwarnings("ignore", r"os\.fork\(\) was called", RuntimeWarning)  # imageio starts ffmpeg at once
     env = gymnasium.make(env_id, **(env_kwargs | {"render_mode": "rgb_array"}))
     fps = float(env.metadata.get("render_fps", 30))
     skip = max(1, round(fps / 40))  # no more than about 40 frames a second
