@@ -18,6 +18,11 @@ ENVS: dict[str, Entry] = {
     for task in ("Hopper", "Walker2d", "HalfCheetah", "Ant", "Humanoid", "Reacher", "Swimmer")
 }
 
+ENVS |= {
+    f"Damaged{robot}-v0": Entry(f"envs.damaged.mujoco:Damaged{robot}", {}, 1000)
+    for robot in ("Ant", "HalfCheetah", "Hopper", "Walker2d", "Humanoid")
+}
+
 
 def register_envs() -> None:
     """Register the ids of `ENVS`; those already registered are left alone."""
