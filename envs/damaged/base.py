@@ -77,14 +77,8 @@ class DamagedMujocoEnv(MujocoEnv, EzPickle):
         if self._course.changes_now():
             self._apply()
         obs, reward, terminated, truncated, info = super().step(action)
-        info["damage"] = self._course.names
-        return (
-            self._course.observe(obs, self._channels, self._observe_damage),
-            float(reward),
-            bool(terminated),
-            truncated,
-            info,
-        )
+        told: dict[str, Any] = {**info, "damage": self._course.names}
+        return self._course.observe(obs, self._channels, self._observe_damage), reward, terminated, truncated, told
 
     def _prepare(self) -> None:
         for faults in self._course.damage.alternatives:
