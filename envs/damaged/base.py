@@ -11,6 +11,7 @@ from gymnasium.utils import EzPickle
 from envs.damaged import robots
 from envs.damaged.applier import Applier
 from envs.damaged.course import Course, check_action
+from envs.damaged.picture import draw
 
 SENSES = {
     "contact_forces": "cfrc_ext",
@@ -28,12 +29,24 @@ class DamagedMujocoEnv(MujocoEnv, EzPickle):
 
     robot: ClassVar[robots.Robot]
 
-    def __init__(self, damage: Any = None, observe_damage: bool = False, horizon: int = 1000, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        damage: Any = None,
+        observe_damage: bool = False,
+        horizon: int = 1000,
+        renderer: str = "opengl",
+        **kwargs: Any,
+    ) -> None:
+        if renderer not in ("opengl", "software"):
+            raise ValueError(f"renderer='{renderer}' is unknown; use 'opengl' or 'software'.")
+        if renderer == "software" and kwargs.get("render_mode") not in (None, "rgb_array"):
+            raise ValueError(f"renderer='software' draws 'rgb_array' only, not render_mode='{kwargs['render_mode']}'.")
+        self._software = renderer == "software"
         self._course = Course(self.robot.anatomy, damage, horizon)
         self._observe_damage = observe_damage
         self._began = False
         super().__init__(**kwargs)
-        EzPickle.__init__(self, damage=damage, observe_damage=observe_damage, horizon=horizon, **kwargs)
+        EzPickle.__init__(self, damage=damage, observe_damage=observe_damage, horizon=horizon, renderer=renderer, **kwargs)
         self._channels = self._find_channels()
         self._course.check_sensors(self._channels)
         self._prepare()
@@ -79,6 +92,18 @@ class DamagedMujocoEnv(MujocoEnv, EzPickle):
         obs, reward, terminated, truncated, info = super().step(action)
         told: dict[str, Any] = {**info, "damage": self._course.names}
         return self._course.observe(obs, self._channels, self._observe_damage), reward, terminated, truncated, told
+
+    def render(self) -> Any:
+        if self.render_mode is not None and self._software:
+            return draw(self.model, self.data, self.width, self.height)
+        try:
+            return super().render()
+        except Exception as error:
+            raise RuntimeError(
+                f"MuJoCo could not draw with OpenGL here ({type(error).__name__}: {error}). Set the environment variable "
+                "MUJOCO_GL to 'egl' (GPU) or 'osmesa' (needs libosmesa) before Python starts, or make the environment with "
+                "renderer='software'."
+            ) from error
 
     def _prepare(self) -> None:
         for faults in self._course.damage.alternatives:

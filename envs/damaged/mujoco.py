@@ -62,6 +62,7 @@ class DamagedAnt(DamagedMujocoEnv, AntEnv):
     | `damage` | str, dict, list or None | `None` | What is broken, and when; see `envs.damage` for all its forms |
     | `observe_damage` | bool | `False` | Append a flag for each part to the observation (1: broken now) |
     | `horizon` | int | `1000` | Steps of an episode; schedules beyond it are refused |
+    | `renderer` | str | `"opengl"` | `"software"` draws `rgb_array` frames on machines without OpenGL |
 
     All arguments of `Ant-v5` are taken too. `env.unwrapped.set_damage(damage)`, or `vec_env.env_method("set_damage",
     damage)`, changes the damage in the middle of an episode.
@@ -111,6 +112,7 @@ class DamagedHalfCheetah(DamagedMujocoEnv, HalfCheetahEnv):
     | `damage` | str, dict, list or None | `None` | What is broken, and when; see `envs.damage` for all its forms |
     | `observe_damage` | bool | `False` | Append a flag for each part to the observation (1: broken now) |
     | `horizon` | int | `1000` | Steps of an episode; schedules beyond it are refused |
+    | `renderer` | str | `"opengl"` | `"software"` draws `rgb_array` frames on machines without OpenGL |
 
     All arguments of `HalfCheetah-v5` are taken too. `env.unwrapped.set_damage(damage)`, or `vec_env.env_method("set_damage",
     damage)`, changes the damage in the middle of an episode.
@@ -158,6 +160,7 @@ class DamagedHopper(DamagedMujocoEnv, HopperEnv):
     | `damage` | str, dict, list or None | `None` | What is broken, and when; see `envs.damage` for all its forms |
     | `observe_damage` | bool | `False` | Append a flag for each part to the observation (1: broken now) |
     | `horizon` | int | `1000` | Steps of an episode; schedules beyond it are refused |
+    | `renderer` | str | `"opengl"` | `"software"` draws `rgb_array` frames on machines without OpenGL |
 
     All arguments of `Hopper-v5` are taken too. `env.unwrapped.set_damage(damage)`, or `vec_env.env_method("set_damage",
     damage)`, changes the damage in the middle of an episode.
@@ -206,6 +209,7 @@ class DamagedWalker2d(DamagedMujocoEnv, Walker2dEnv):
     | `damage` | str, dict, list or None | `None` | What is broken, and when; see `envs.damage` for all its forms |
     | `observe_damage` | bool | `False` | Append a flag for each part to the observation (1: broken now) |
     | `horizon` | int | `1000` | Steps of an episode; schedules beyond it are refused |
+    | `renderer` | str | `"opengl"` | `"software"` draws `rgb_array` frames on machines without OpenGL |
 
     All arguments of `Walker2d-v5` are taken too. `env.unwrapped.set_damage(damage)`, or `vec_env.env_method("set_damage",
     damage)`, changes the damage in the middle of an episode.
@@ -257,6 +261,7 @@ class DamagedHumanoid(DamagedMujocoEnv, HumanoidEnv):
     | `damage` | str, dict, list or None | `None` | What is broken, and when; see `envs.damage` for all its forms |
     | `observe_damage` | bool | `False` | Append a flag for each part to the observation (1: broken now) |
     | `horizon` | int | `1000` | Steps of an episode; schedules beyond it are refused |
+    | `renderer` | str | `"opengl"` | `"software"` draws `rgb_array` frames on machines without OpenGL |
 
     All arguments of `Humanoid-v5` are taken too. `env.unwrapped.set_damage(damage)`, or `vec_env.env_method("set_damage",
     damage)`, changes the damage in the middle of an episode.

@@ -218,7 +218,24 @@ def test_damage_through_a_vec_env_in_the_middle_of_an_episode() -> None:
     venv.close()
 
 
+def test_software_pictures_show_the_damage() -> None:
+    frames = {}
+    for damage in (None, "front_left_leg", "front_left_short"):
+        env = _make(damage=damage, renderer="software", render_mode="rgb_array", width=160, height=120)
+        env.reset(seed=0)
+        frames[damage] = env.render()
+        assert frames[damage].shape == (120, 160, 3)
+        assert frames[damage].dtype == np.uint8
+    assert not np.array_equal(frames[None], frames["front_left_leg"])
+    assert not np.array_equal(frames[None], frames["front_left_short"])
+    env.unwrapped.set_damage(None)
+    env.reset(seed=0)
+    np.testing.assert_array_equal(env.render(), frames[None])
+
+
 def test_bad_input() -> None:
+    with pytest.raises(ValueError, match="renderer='opengll' is unknown"):
+        _make(renderer="opengll")
     with pytest.raises(ValueError, match="Did you mean 'front_left_leg'"):
         _make(damage="front_left_log")
     with pytest.raises(ValueError, match="the observation has no 'contact_forces' with these arguments"):
