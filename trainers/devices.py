@@ -2,8 +2,11 @@
 
 import os
 import warnings
+from typing import Any
 
 import jax
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 FLAGS = (
     # Unrolled loops treat the last elements of an array apart and round them differently, so that an episode would
@@ -35,6 +38,12 @@ def use_all_cores() -> None:
         return
     os.environ["XLA_FLAGS"] = " ".join([given, *added]).strip()
     jax.config.update("jax_num_cpu_devices", max(2, cores))
+
+
+def on_all_devices(tree: Any) -> Any:
+    """Arrays copied to every local device, where programs that are spread over the devices expect them."""
+    mesh = Mesh(np.array(jax.local_devices()), ("device",))
+    return jax.device_put(tree, NamedSharding(mesh, PartitionSpec()))
 
 
 def _initialised() -> bool:

@@ -20,7 +20,7 @@ from tqdm import tqdm
 from policies.population import find_network
 from policies.population.types import PopulationNetwork
 from trainers import model_file
-from trainers.devices import use_all_cores
+from trainers.devices import on_all_devices, use_all_cores
 from trainers.evolved_policy import POLICIES, EvolvedPolicy
 from trainers.make_env import make_vec_env
 from trainers.rollout import Evaluation, Moments, Rollout, make_rollout
@@ -209,6 +209,7 @@ class EvolutionAlgorithm(BaseAlgorithm):
         self.state = self.state._replace(learning_rate=jnp.float32(self.lr_schedule(remaining)))
         if self.sigma_schedule is not None:
             self.state = self.state._replace(sigma=jnp.float32(self.sigma_schedule(remaining)))
+        self.state = on_all_devices(self.state)
         sample_key, rollout_key = jax.random.split(jax.random.fold_in(self.root_key, self.generation))
         evaluating = self.eval_episodes if self.generation % self.eval_every == 0 else 0
         members = np.concatenate([np.full(evaluating, size), np.repeat(np.arange(size), self.episodes)])
@@ -219,7 +220,8 @@ class EvolutionAlgorithm(BaseAlgorithm):
         returns, lengths = played.returns[evaluating:], played.lengths[evaluating:]
         fitness = returns.reshape(size, self.episodes).mean(axis=1)
         if evaluating:
-            self._deploy(self._mean(self.state), scaling, float(played.returns[:evaluating].mean()))
+            mean = jax.device_put(self._mean(self.state), jax.local_devices()[0])
+            self._deploy(mean, scaling, float(played.returns[:evaluating].mean()))
         self.state, metrics = self._update(self.state, sample_key, jnp.asarray(fitness))
         if self.normalize_obs:
             self.moments = self.moments.merge(played.moments)

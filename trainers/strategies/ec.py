@@ -6,7 +6,9 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
+from jax.sharding import Mesh, PartitionSpec
 
 from policies.population.synapses import WORD, bit_planes, from_bit_planes, num_words, pack
 from trainers.strategies.bits import LEVELS, bernoulli_words
@@ -36,7 +38,8 @@ class EvolvingConnectivity:
 
     g estimates the natural gradient: the score (theta - rho) / (rho (1 - rho)) times the inverse Fisher information
     rho (1 - rho). Under Adam (published, lr 0.15) the learning rate is the largest change of a probability in one
-    generation. The sum over members is taken in integers, so that no order of summation changes it.
+    generation. The sum over members is shared out over the local devices and taken in integers, so that no order of
+    summation changes it.
 
     `antithetic` draws members in pairs from u and 1 - u, which halves the noise of linear effects (not published;
     off as in the paper). `weight_decay` pulls every rho towards 0, a cost on connections. What is deployed is
@@ -85,10 +88,16 @@ class EvolvingConnectivity:
                 total = total + jnp.where((words[i] >> bits) & 1 != 0, weights[i], 0)
             return total, None
 
-        padding = -self.population_size % BLOCK  # members past the end weigh nothing
+        def add_part(members: jax.Array, weights: jax.Array) -> jax.Array:
+            zero = jnp.zeros(thresholds.shape, jnp.int32)
+            return lax.psum(lax.scan(add_block, zero, (members, weights))[0], "device")
+
+        mesh = Mesh(np.array(jax.local_devices()), ("device",))
+        padding = -self.population_size % (BLOCK * mesh.size)  # members past the end weigh nothing
         members = jnp.arange(self.population_size + padding).reshape(-1, BLOCK)
         weights = jnp.pad(ranks, (0, padding)).reshape(-1, BLOCK)
-        total, _ = lax.scan(add_block, jnp.zeros(thresholds.shape, jnp.int32), (members, weights))
+        split, whole = PartitionSpec("device"), PartitionSpec()
+        total = jax.shard_map(add_part, mesh=mesh, in_specs=split, out_specs=whole, check_vma=False)(members, weights)
         scale = -1.0 / (2 * (self.population_size - 1) * self.population_size)
         gradient = _split_planes(scale * total, state.rho)
         rho, opt_state = descend(self._optimizer, state.opt_state, state.rho, gradient, state.learning_rate, self.weight_decay)
