@@ -10,13 +10,14 @@ class Entry(NamedTuple):
 
     entry_point: str
     kwargs: dict[str, Any]
-    max_episode_steps: int
+    max_episode_steps: int | None  # None: the environment ends its episodes itself
 
 
 ENVS: dict[str, Entry] = {
     f"Brax{task}-v0": Entry("envs.brax.gym:BraxEnv", {"task": task.lower()}, 1000)
     for task in ("Hopper", "Walker2d", "HalfCheetah", "Ant", "Humanoid", "Reacher", "Swimmer")
 }
+ENVS["RobotTrajectory-v0"] = Entry("envs.robot_arm.trajectory:RobotTrajectoryEnv", {}, None)
 
 ENVS |= {
     f"Damaged{robot}-v0": Entry(f"envs.damaged.mujoco:Damaged{robot}", {}, 1000)
