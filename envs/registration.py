@@ -17,6 +17,7 @@ ENVS: dict[str, Entry] = {
     f"Brax{task}-v0": Entry("envs.brax.gym:BraxEnv", {"task": task.lower()}, 1000)
     for task in ("Hopper", "Walker2d", "HalfCheetah", "Ant", "Humanoid", "Reacher", "Swimmer")
 }
+ENVS["CarRacingEarlyStop-v0"] = Entry("envs.car_racing.early_stop:CarRacingEarlyStop", {}, 1000)
 
 
 def register_envs() -> None:
