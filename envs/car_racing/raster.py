@@ -8,6 +8,7 @@ A window is drawn with y upwards and turned over at the end; its first `BAR` row
 """
 
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -111,28 +112,20 @@ def fill(surface: pygame.Surface, first_row: int, color: Color) -> None:
     pygame.surfarray.pixels2d(surface)[:, first_row:] = surface.map_rgb(color)
 
 
-class Score:
-    """The return so far in the lower left corner; its picture is kept until the number changes."""
-
-    def __init__(self) -> None:
-        self.text = ""
-        self.picture: pygame.Surface | None = None
-
-    def draw(self, surface: pygame.Surface, reward: float) -> None:
-        text = f"{reward:04.0f}"
-        if self.picture is None or text != self.text:
-            pygame.font.init()
-            # a font does not survive pygame.quit, which closing any window calls, so none is kept
-            font = pygame.font.Font(pygame.font.get_default_font(), FONT_SIZE)
-            self.text, self.picture = text, font.render(text, True, (255, 255, 255), (0, 0, 0))
-        surface.blit(self.picture, self.picture.get_rect(center=(60, WINDOW_H - BAR / 2)))
+@lru_cache(maxsize=4096)
+def score_picture(text: str) -> pygame.Surface:
+    """The return as it is shown, about 5 kB. No font is kept: it would not survive the `pygame.quit` of a closed window."""
+    pygame.font.init()
+    font = pygame.font.Font(pygame.font.get_default_font(), FONT_SIZE)
+    return font.render(text, True, (255, 255, 255), BLACK)
 
 
-def draw_bar(env: CarRacing, window: pygame.Surface, score: Score) -> None:
+def draw_bar(env: CarRacing, window: pygame.Surface) -> None:
     """Indicators and return at the bottom of a full-sized window."""
     env.surf = window  # type: ignore[assignment]  # where Gymnasium's method draws
     env._render_indicators(WINDOW_W, WINDOW_H)
-    score.draw(window, env.reward)
+    score = score_picture(f"{env.reward:04.0f}")
+    window.blit(score, score.get_rect(center=(60, WINDOW_H - BAR / 2)))
 
 
 class Shapes:
@@ -177,7 +170,6 @@ class ExactPainter:
         self.window = pygame.Surface((WINDOW_W, WINDOW_H), 0, 32)
         self.upright = pygame.Surface((WINDOW_W, WINDOW_H), 0, 32)
         self.state = pygame.Surface((size, size), 0, 32)
-        self.score = Score()
         self.shapes = Shapes()
 
     def paint(self, env: CarRacing) -> NDArray[np.uint8]:
@@ -192,7 +184,7 @@ class ExactPainter:
         pygame.surfarray.pixels2d(self.upright)[:, : WINDOW_H - BAR] = pygame.surfarray.pixels2d(self.window)[
             :, : BAR - 1 : -1
         ]
-        draw_bar(env, self.upright, self.score)
+        draw_bar(env, self.upright)
         pygame.transform.smoothscale(self.upright, self.state.get_size(), self.state)
         return to_array(self.state)
 
@@ -213,7 +205,6 @@ class FastPainter:
         self.state = pygame.Surface((size, size), 0, 32)
         self.state_scene = pygame.Surface((size, size - bar_rows), 0, 32)
         self.state_bar = self.state.subsurface((0, size - bar_rows, size, bar_rows))
-        self.score = Score()
         self.shapes = Shapes()
 
     def paint(self, env: CarRacing) -> NDArray[np.uint8]:
@@ -229,7 +220,7 @@ class FastPainter:
         car_of(env).draw(self.canvas, camera.zoom, camera.shift, camera.angle, False)
         pygame.transform.smoothscale(self.canvas, self.state_scene.get_size(), self.state_scene)
         self.state.blit(pygame.transform.flip(self.state_scene, False, True), (0, 0))
-        draw_bar(env, self.window, self.score)
+        draw_bar(env, self.window)
         pygame.transform.smoothscale(self.bar, self.state_bar.get_size(), self.state_bar)
         return to_array(self.state)
 
