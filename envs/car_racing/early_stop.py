@@ -28,7 +28,7 @@ def check_name(argument: str, given: object, known: Iterable[str]) -> None:
     names = sorted(known)
     if given in names:
         return
-    near = difflib.get_close_matches(str(given), names, 1)
+    near = difflib.get_close_matches(str(given), names, 1, cutoff=0.4)
     hint = f" Did you mean '{near[0]}'?" if near else ""
     raise ValueError(f"{argument}={given!r} is unknown; choose from {', '.join(map(repr, names))}.{hint}")
 
@@ -188,7 +188,7 @@ class CarRacingEarlyStop(CarRacing):
     def _create_track(self) -> bool:
         created = super()._create_track()
         if created:
-            self._painter.shapes.load(self.road_poly)
+            self._painter.shapes.load(self)
         return created
 
     def _render(self, mode: str) -> Any:

@@ -7,13 +7,26 @@ Gymnasium's drawing on its 1000x800 window, `FastPainter` draws the scene on a c
 A window is drawn with y upwards and turned over at the end; its first `BAR` rows lie under the indicators.
 """
 
+import math
 from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import pygame
-from gymnasium.envs.box2d.car_dynamics import Car
+from gymnasium.envs.box2d.car_dynamics import (
+    HULL_POLY1,
+    HULL_POLY2,
+    HULL_POLY3,
+    HULL_POLY4,
+    SIZE,
+    WHEEL_COLOR,
+    WHEEL_R,
+    WHEEL_W,
+    WHEEL_WHITE,
+    WHEELPOS,
+    Car,
+)
 from gymnasium.envs.box2d.car_racing import GRASS_DIM, PLAYFIELD, SCALE, WINDOW_H, WINDOW_W, ZOOM, CarRacing
 from numpy.typing import NDArray
 from pygame import gfxdraw
@@ -24,6 +37,7 @@ Quads = NDArray[np.float64]  # (2, 4, N): x and y of the four corners of N quadr
 BAR = WINDOW_H // 8  # height of the black bar with the indicators
 SIGHT = float(np.hypot(WINDOW_W / 2, 0.75 * WINDOW_H))  # from the car to the farthest corner of the window, in pixels
 BLACK = (0, 0, 0)
+HULL_COLOR = (204, 0, 0)
 FONT_SIZE = 42
 EDGE = 2  # pixels that an antialiased outline may reach beyond its polygon
 OVERSAMPLING = 2.5  # canvas width of FastPainter over observation width
@@ -134,22 +148,60 @@ class Shapes:
     def __init__(self) -> None:
         self.grass = grass_squares()
         self.quads = self.grass
-        self.road_colors: list[Any] = []
+        self.colors = np.zeros((self.grass.shape[2], 3))
 
-    def load(self, road: list[tuple[Any, Any]]) -> None:
-        """Take over a new track: Gymnasium's (corners, colour) pairs; it recolours touched tiles in place."""
-        self.quads = np.concatenate((self.grass, as_quads([corners for corners, _ in road])), axis=2)
-        self.road_colors = [color for _, color in road]
+    def load(self, env: CarRacing) -> None:
+        """Take over a new track. Gymnasium recolours a tile in place when it is touched, so each tile's colour becomes a
+        row of one array: all colours can then be read at once."""
+        road_quads = as_quads([corners for corners, _ in env.road_poly])
+        self.quads = np.concatenate((self.grass, road_quads), axis=2)
+        self.colors = np.array([env.grass_color] * self.grass.shape[2] + [color for _, color in env.road_poly], np.float64)
+        rows = self.colors[self.grass.shape[2] :]
+        tile_rows = [row for row, (_, color) in zip(rows, env.road_poly, strict=True) if isinstance(color, np.ndarray)]
+        tiles: list[Any] = env.road or []
+        for tile, row in zip(tiles, tile_rows, strict=True):
+            tile.color = row
+        env.road_poly = [(corners, row) for (corners, _), row in zip(env.road_poly, rows, strict=True)]
 
-    def seen(self, camera: Camera, size: tuple[int, int], hidden: float, grass: Color) -> Iterator[tuple[Any, Color]]:
+    def seen(self, camera: Camera, size: tuple[int, int], hidden: float) -> Iterator[tuple[Any, Any]]:
         """Corners and colour of each shape whose bounding box meets the window above its `hidden` first rows."""
         corners = camera.project(self.quads)
         low, high = corners.min(axis=1), corners.max(axis=1)
         across = (high[0] >= -EDGE) & (low[0] <= size[0] + EDGE)
         shown = np.flatnonzero(across & (high[1] >= hidden - EDGE) & (low[1] <= size[1] + EDGE))
-        first_road = self.grass.shape[2]
-        for index, polygon in zip(shown.tolist(), corners[:, :, shown].T.tolist(), strict=True):
-            yield polygon, grass if index < first_road else whole(self.road_colors[index - first_road])
+        # pygame wants whole numbers; like Gymnasium, fractions of a colour are dropped
+        return zip(corners[:, :, shown].T.tolist(), self.colors[shown].astype(np.uint8).tolist(), strict=True)
+
+
+def box(left: float, right: float, low: float, high: float) -> NDArray[np.float64]:
+    """(2, 4) corners of an upright rectangle."""
+    return np.array([[left, right, right, left], [low, low, high, high]])
+
+
+HULL = [SIZE * np.array(corners, np.float64).T for corners in (HULL_POLY1, HULL_POLY2, HULL_POLY3, HULL_POLY4)]
+TYRE = SIZE * box(-WHEEL_W, WHEEL_W, -WHEEL_R, WHEEL_R)
+
+
+def mark_on_tyre(phase: float) -> NDArray[np.float64] | None:
+    """The grey mark, 1.2 rad of the tyre's circumference, seen from above; None while it is below."""
+    angles = (phase, phase + 1.2)
+    if all(math.sin(angle) > 0 for angle in angles):
+        return None
+    back, front = (math.copysign(1, math.cos(angle)) if math.sin(angle) > 0 else math.cos(angle) for angle in angles)
+    return SIZE * box(-WHEEL_W, WHEEL_W, WHEEL_R * back, WHEEL_R * front)
+
+
+def car_polygons(car: Car) -> Iterator[tuple[NDArray[np.float64], Color]]:
+    """(2, K) corners relative to the hull in metres, and colours. The camera turns with the hull, so only wheels move."""
+    for wheel, place in zip(car.wheels, WHEELPOS, strict=True):
+        cos, sin = math.cos(wheel.joint.angle), math.sin(wheel.joint.angle)
+        turn, centre = np.array([[cos, -sin], [sin, cos]]), SIZE * np.array(place)[:, None]
+        yield turn @ TYRE + centre, WHEEL_COLOR
+        mark = mark_on_tyre(wheel.phase)
+        if mark is not None:
+            yield turn @ mark + centre, WHEEL_WHITE
+    for corners in HULL:
+        yield corners, HULL_COLOR
 
 
 class Painter(Protocol):
@@ -178,7 +230,7 @@ class ExactPainter:
         fill(self.window, BAR, whole(env.bg_color) if inside else BLACK)
         if not inside:
             self._polygon(camera.project(FIELD)[:, :, 0].T.tolist(), whole(env.bg_color))
-        for polygon, color in self.shapes.seen(camera, self.window.get_size(), BAR, whole(env.grass_color)):
+        for polygon, color in self.shapes.seen(camera, self.window.get_size(), BAR):
             self._polygon(polygon, color)
         car_of(env).draw(self.window, camera.zoom, camera.shift, camera.angle, False)
         pygame.surfarray.pixels2d(self.upright)[:, : WINDOW_H - BAR] = pygame.surfarray.pixels2d(self.window)[
@@ -215,9 +267,11 @@ class FastPainter:
         fill(self.canvas, 0, whole(env.bg_color) if inside else BLACK)
         if not inside:
             pygame.draw.polygon(self.canvas, whole(env.bg_color), camera.project(FIELD)[:, :, 0].T.tolist())
-        for polygon, color in self.shapes.seen(camera, self.canvas.get_size(), 0, whole(env.grass_color)):
+        for polygon, color in self.shapes.seen(camera, self.canvas.get_size(), 0):
             pygame.draw.polygon(self.canvas, color, polygon)
-        car_of(env).draw(self.canvas, camera.zoom, camera.shift, camera.angle, False)
+        hull = self.scale * np.array([[WINDOW_W / 2], [WINDOW_H / 4 - BAR]])
+        for corners, color in car_polygons(car_of(env)):
+            pygame.draw.polygon(self.canvas, color, (camera.zoom * corners + hull).T.tolist())
         pygame.transform.smoothscale(self.canvas, self.state_scene.get_size(), self.state_scene)
         self.state.blit(pygame.transform.flip(self.state_scene, False, True), (0, 0))
         draw_bar(env, self.window)
