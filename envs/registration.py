@@ -17,12 +17,12 @@ ENVS: dict[str, Entry] = {
     f"Brax{task}-v0": Entry("envs.brax.gym:BraxEnv", {"task": task.lower()}, 1000)
     for task in ("Hopper", "Walker2d", "HalfCheetah", "Ant", "Humanoid", "Reacher", "Swimmer")
 }
-ENVS["RobotTrajectory-v0"] = Entry("envs.robot_arm.trajectory:RobotTrajectoryEnv", {}, None)
-
 ENVS |= {
     f"Damaged{robot}-v0": Entry(f"envs.damaged.mujoco:Damaged{robot}", {}, 1000)
     for robot in ("Ant", "HalfCheetah", "Hopper", "Walker2d", "Humanoid")
 }
+ENVS["RobotTrajectory-v0"] = Entry("envs.robot_arm.trajectory:RobotTrajectoryEnv", {}, None)
+ENVS["CarRacingEarlyStop-v0"] = Entry("envs.car_racing.early_stop:CarRacingEarlyStop", {}, 1000)
 
 
 def register_envs() -> None:

@@ -50,12 +50,12 @@ class RobotTrajectoryEnv(gymnasium.Env[np.ndarray, np.ndarray]):
     | `inverse_kinematics(env, delay=1)` | 240.8 |
     | zero action | 12.4 |
 
-    ## Action space
+    ## Action Space
     `Box(-1, 1, (2,), float32)`: velocities of the two joints in units of `omega_max`; values outside are clipped. The
     joints move by `duration / horizon * omega_max * action` and stop at +-(pi/2 + 0.05) rad. NaN and infinity are
     refused with a `ValueError`.
 
-    ## Observation space
+    ## Observation Space
     `obs_mode="full"`: `Box((12 + 2 * preview,), float32)`, with R the length of the arm
 
     | index | observation | range |
@@ -80,13 +80,13 @@ class RobotTrajectoryEnv(gymnasium.Env[np.ndarray, np.ndarray]):
     (the one just compared with; after `reset` the first) and, at the end of an episode, `mean_distance` and
     `is_success`: all steps were made and the mean distance is below 0.02.
 
-    ## Starting state
+    ## Starting State
     Rest, (0, 0): the first link along the x axis, the second upright; with `init_noise` each joint is off by a uniform
     number in +-`init_noise`. `reset(options=...)` takes `trajectory_seed` (the path of that seed), `trajectory` (joint
     velocities in rad/s, (horizon, 2)), `static` (True: the path of the previous episode again) and `q0` (joint angles
     to start from, whatever the noise).
 
-    ## Episode end
+    ## Episode End
     Truncated after `horizon` steps. Terminated when d exceeds `terminate_distance`, if that is given.
 
     ## Arguments
@@ -116,7 +116,7 @@ class RobotTrajectoryEnv(gymnasium.Env[np.ndarray, np.ndarray]):
     | `oracle_info` | False | put the oracle's next action into `info["oracle_action"]`, for imitation |
     | `render_mode` | None | None, "rgb_array" or "human" |
 
-    ## Version history
+    ## Version History
     * v0: first version
     """
 

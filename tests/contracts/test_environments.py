@@ -21,6 +21,8 @@ ARGUMENTS: dict[str, tuple[dict[str, Any], ...]] = {
     "DamagedHopper-v0": ({}, {"damage": "weaken:foot_joint"}),
     "DamagedWalker2d-v0": ({}, {"damage": "noisy:torso=0.1@0/4:2"}),
     "DamagedHumanoid-v0": ({}, {"damage": "slack:left_knee+dead:inertias"}),
+    "RobotTrajectory-v0": ({}, {"obs_mode": "clock", "fixed_trajectory_seed": 3}, {"preview": 2, "reward_type": "neg_sq"}),
+    "CarRacingEarlyStop-v0": ({}, {"renderer": "fast", "frame_skip": 3, "grayscale": True, "obs_size": 48}),
 }
 CASES = [
     (env_id, kwargs)
