@@ -2,7 +2,7 @@
 
 Gymnasium rotates, scales and tests some 700 polygons one at a time in every frame. Here the whole track is one array that
 is moved and culled at once, and only what is seen is handed to pygame. Two painters share this: `ExactPainter` repeats
-Gymnasium's drawing on its 1000x800 window, `FastPainter` draws the scene on a canvas of about twice the observation's size.
+Gymnasium's drawing on its 1000x800 window, `FastPainter` draws the scene 2.5 times as wide as the observation.
 
 A window is drawn with y upwards and turned over at the end; its first `BAR` rows lie under the indicators.
 """
@@ -77,8 +77,7 @@ def follow(env: CarRacing) -> Camera:
     """Camera behind the car: it turns with the hull and zooms in during the first second."""
     hull = car_of(env).hull
     angle = -hull.angle
-    near = min(env.t, 1)
-    zoom = 0.1 * SCALE * max(1 - env.t, 0) + ZOOM * SCALE * near
+    zoom = 0.1 * SCALE * max(1 - env.t, 0) + ZOOM * SCALE * min(env.t, 1)
     # pygame snaps near-right angles, so cosine and sine are taken from its own rotation
     cos, sin = pygame.math.Vector2(1, 0).rotate_rad(angle)
     x, y = hull.position
@@ -124,6 +123,12 @@ def fill(surface: pygame.Surface, first_row: int, color: Color) -> None:
     """Fill the rows from `first_row` on. pygame's own fill writes around the processor's cache, and drawing on top of it
     is then twice as slow."""
     pygame.surfarray.pixels2d(surface)[:, first_row:] = surface.map_rgb(color)
+
+
+def turn_over(window: pygame.Surface, upright: pygame.Surface) -> None:
+    """Copy the scene upside down into a kept surface, which spares a new 3 MB surface per frame."""
+    scene = pygame.surfarray.pixels2d(window)[:, BAR:]
+    pygame.surfarray.pixels2d(upright)[:, : WINDOW_H - BAR] = scene[:, ::-1]
 
 
 @lru_cache(maxsize=4096)
@@ -233,9 +238,7 @@ class ExactPainter:
         for polygon, color in self.shapes.seen(camera, self.window.get_size(), BAR):
             self._polygon(polygon, color)
         car_of(env).draw(self.window, camera.zoom, camera.shift, camera.angle, False)
-        pygame.surfarray.pixels2d(self.upright)[:, : WINDOW_H - BAR] = pygame.surfarray.pixels2d(self.window)[
-            :, : BAR - 1 : -1
-        ]
+        turn_over(self.window, self.upright)
         draw_bar(env, self.upright)
         pygame.transform.smoothscale(self.upright, self.state.get_size(), self.state)
         return to_array(self.state)
