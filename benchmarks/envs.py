@@ -34,9 +34,7 @@ class Runner:
         return steps / (time.perf_counter() - start)
 
 
-def compare(
-    ours: str, reference: str, kwargs: dict[str, Any], other: dict[str, Any], rounds: int = 5, seconds: float = 1.5
-) -> Any:
+def compare(ours: str, reference: str, kwargs: dict[str, Any], rounds: int = 5, seconds: float = 1.5) -> Any:
     """Median rates of both, measured in turns."""
     a, b = Runner(ours, **kwargs), Runner(reference)
     rates = np.array([(a.rate(seconds), b.rate(seconds)) for _ in range(rounds)])
