@@ -22,6 +22,7 @@ ENVS |= {
     f"Damaged{robot}-v0": Entry(f"envs.damaged.mujoco:Damaged{robot}", {}, 1000)
     for robot in ("Ant", "HalfCheetah", "Hopper", "Walker2d", "Humanoid")
 }
+ENVS |= {"DamagedAntBullet-v0": Entry("envs.damaged.bullet:DamagedAntBullet", {}, 1000)}
 
 
 def register_envs() -> None:
