@@ -81,7 +81,7 @@ class DamagedAntRobot(Ant):
     def robot_specific_reset(self, bullet_client: Any) -> None:
         super().robot_specific_reset(bullet_client)
         self._held = set()
-        for name in self._gone:  # away from the ends of their range, where they would cost
+        for name in self._gone:  # in the middle of their range no limit pushes them, and being at an end costs nothing
             joint = self.jdict[JOINTS[name]]
             joint.reset_current_position(joint.get_mid_point(), 0.0)
 
