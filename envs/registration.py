@@ -23,6 +23,7 @@ ENVS |= {
 }
 ENVS["RobotTrajectory-v0"] = Entry("envs.robot_arm.trajectory:RobotTrajectoryEnv", {}, None)
 ENVS["CarRacingEarlyStop-v0"] = Entry("envs.car_racing.early_stop:CarRacingEarlyStop", {}, 1000)
+ENVS |= {"DamagedAntBullet-v0": Entry("envs.damaged.bullet:DamagedAntBullet", {}, 1000)}
 
 
 def register_envs() -> None:
