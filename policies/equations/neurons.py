@@ -70,3 +70,133 @@ def current_lif(
 def spike_trace(trace: Array, s: Array, c: CurrentLIF) -> Array:
     """Low-pass filtered spike train in spikes per ms: trace <- decay_out * trace + (1 - decay_out) * s / dt."""
     return c.decay_out * trace + ((1.0 - c.decay_out) / c.dt) * s
+
+
+@dataclass(frozen=True)
+class LIF:
+    """Constants of the LIF neuron; `tau_mem` in steps (at least 1), potentials dimensionless."""
+
+    tau_mem: float = 2.0
+    v_rest: float = 0.0
+    v_th: float = 1.0
+
+
+def lif(
+    v: Array, current: Array, c: LIF, spike: Callable[[Array], Array], reset: Callable[[Array, Array, LIF], Array]
+) -> tuple[Array, Array]:
+    """One step of the neuron of ACSF (Qin et al., IJCAI 2023, arXiv 2211.11760); returns (v, s).
+
+        v <- v + (current - (v - v_rest)) / tau_mem
+        s =  spike(v - v_th)
+        v <- reset(v, s)                              `hard_reset`, `soft_reset` or `no_reset`
+    """
+    v = v + (current - (v - c.v_rest)) / c.tau_mem
+    s = spike(v - c.v_th)
+    return reset(v, s, c), s
+
+
+class SynapticLIFState(NamedTuple):
+    """Membrane potential `v` and synaptic current `i_syn`, both of the shape of the layer."""
+
+    v: Array
+    i_syn: Array
+
+
+@dataclass(frozen=True)
+class SynapticLIF:
+    """Constants of the neuron of PopSAN; decays per step, potentials dimensionless."""
+
+    decay_syn: float = 0.5
+    decay_mem: float = 0.75
+    v_rest: float = 0.0
+    v_th: float = 0.5
+
+
+def synaptic_lif(
+    state: SynapticLIFState,
+    current: Array,
+    c: SynapticLIF,
+    spike: Callable[[Array], Array],
+    reset: Callable[[Array, Array, SynapticLIF], Array],
+) -> tuple[SynapticLIFState, Array]:
+    """One step of the neuron of PopSAN (Tang et al., CoRL 2020, arXiv 2010.09635), the filters not normalised.
+
+        i_syn <- decay_syn * i_syn + current
+        v     <- v_rest + decay_mem * (v - v_rest) + i_syn
+        s     =  spike(v - v_th)
+        v     <- reset(v, s)
+    """
+    i_syn = c.decay_syn * state.i_syn + current
+    v = c.v_rest + c.decay_mem * (state.v - c.v_rest) + i_syn
+    s = spike(v - c.v_th)
+    return SynapticLIFState(reset(v, s, c), i_syn), s
+
+
+class ALIFState(NamedTuple):
+    """Membrane potential `v` and threshold adaptation `a`, both of the shape of the layer."""
+
+    v: Array
+    a: Array
+
+
+@dataclass(frozen=True)
+class ALIF:
+    """Constants of the adaptive LIF neuron; time constants in steps, potentials dimensionless."""
+
+    tau_mem: float = 20.0
+    tau_adapt: float = 150.0
+    beta: float = 1.8
+    v_rest: float = 0.0
+    v_th: float = 1.0
+
+    @property
+    def decay_mem(self) -> float:
+        return math.exp(-1.0 / self.tau_mem)
+
+    @property
+    def decay_adapt(self) -> float:
+        return math.exp(-1.0 / self.tau_adapt)
+
+
+def alif(
+    state: ALIFState,
+    current: Array,
+    c: ALIF,
+    spike: Callable[[Array], Array],
+    reset: Callable[[Array, Array, ALIF], Array],
+) -> tuple[ALIFState, Array]:
+    """One step of the adaptive LIF neuron (Bellec et al., NeurIPS 2018; Yin et al., Nature Machine Intelligence 2021).
+
+        v <- v_rest + decay_mem * (v - v_rest) + (1 - decay_mem) * current
+        s =  spike(v - (v_th + beta * a))
+        v <- reset(v, s)                              a soft reset takes v_th away, not the adapted threshold
+        a <- decay_adapt * a + (1 - decay_adapt) * s
+    """
+    v = c.v_rest + c.decay_mem * (state.v - c.v_rest) + (1.0 - c.decay_mem) * current
+    s = spike(v - (c.v_th + c.beta * state.a))
+    a = c.decay_adapt * state.a + (1.0 - c.decay_adapt) * s
+    return ALIFState(reset(v, s, c), a), s
+
+
+def leaky_integrator(v: Array, current: Array, decay: float) -> Array:
+    """A neuron that never fires: v <- decay * v + current."""
+    return decay * v + current
+
+
+def hard_reset(v: Array, s: Array, c: Any) -> Array:
+    """Back to `v_rest` where a neuron fired."""
+    return v - s * (v - c.v_rest)
+
+
+def soft_reset(v: Array, s: Array, c: Any) -> Array:
+    """Down by the distance from rest to threshold where a neuron fired; what was above it remains."""
+    return v - s * (c.v_th - c.v_rest)
+
+
+def no_reset(v: Array, s: Array, c: Any) -> Array:
+    """The potential is not changed by a spike."""
+    return v
+
+
+RESETS: dict[str, Callable[[Array, Array, Any], Array]] = {"hard": hard_reset, "soft": soft_reset, "none": no_reset}
+"""Name of a reset -> its equation."""

@@ -1,0 +1,21 @@
+"""Names that users type, looked up with an error that helps."""
+
+import difflib
+from collections.abc import Iterable, Mapping
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def choose(what: str, name: str, table: Mapping[str, T]) -> T:
+    """The entry of that name; ValueError with the nearest name for an unknown one."""
+    if name not in table:
+        raise ValueError(f"Unknown {what} '{name}'. {nearest(name, table)}")
+    return table[name]
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """ "Did you mean 'a'? Known: a, b." """
+    known = list(known)
+    near = difflib.get_close_matches(str(name).lower(), known, n=1, cutoff=0.0)[0]
+    return f"Did you mean '{near}'? Known: {', '.join(known)}."

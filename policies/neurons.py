@@ -1,0 +1,164 @@
+"""Layers of spiking neurons for torch: whole sequences of currents in, spikes out.
+
+Sequences are time first, (T, B, N); a state is a tuple of tensors (B, N) and None means at rest.
+"""
+
+import math
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from policies import fused
+from policies.equations import neurons as equations
+from policies.names import choose, nearest
+from policies.surrogate import Surrogate
+
+State = tuple[Tensor, ...]
+Step = Callable[[State, Tensor], tuple[State, Tensor]]
+
+NEURONS: dict[str, type[Any]] = {"lif": equations.LIF, "synaptic_lif": equations.SynapticLIF, "alif": equations.ALIF}
+"""Name of a neuron -> its constants."""
+
+
+def unroll(step: Step, currents: Tensor, state: State, refractory: int = 0) -> tuple[Tensor, State]:
+    """Apply `step` to currents (T, B, N) one after the other: spikes (T, B, N) and the last state.
+
+    After a spike a neuron receives no current and cannot fire in the next `refractory` steps. The count of steps that
+    are left is the state's last entry when `refractory` is positive.
+    """
+    spikes = []
+    for current in currents:
+        if refractory:
+            *inner, left = state
+            free = (left == 0).to(current.dtype)
+            moved, s = step(tuple(inner), current * free)
+            s = s * free
+            state = (*moved, (left - 1).clamp(min=0) + refractory * s.detach())
+        else:
+            state, s = step(state, current)
+        spikes.append(s)
+    return torch.stack(spikes), state
+
+
+class Neurons(nn.Module):
+    """A layer of `size` neurons of one kind.
+
+    :param size: neurons N
+    :param neuron: "lif" (ACSF), "synaptic_lif" (PopSAN) or "alif" (adaptive threshold)
+    :param surrogate: a name of `policies.surrogate.SURROGATES`
+    :param surrogate_width: how far from the threshold gradients reach (default: the surrogate's own)
+    :param reset: "hard", "soft" or "none"
+    :param refractory: steps after a spike without current and spikes
+    :param learnable: learn the decays of every neuron (as logits, so that they stay in (0, 1))
+    :param detach_reset: let no gradient pass through the reset
+    :param constants: fields of the neuron's constants in `policies.equations.neurons`, such as `v_th` or `tau_mem`
+
+    Learnable decays and refractory steps go through a plain autograd loop; everything else through `policies.fused`.
+    """
+
+    def __init__(
+        self,
+        size: int,
+        neuron: str = "lif",
+        surrogate: str = "arctan",
+        surrogate_width: float | None = None,
+        reset: str = "hard",
+        refractory: int = 0,
+        learnable: bool = False,
+        detach_reset: bool = False,
+        **constants: float,
+    ) -> None:
+        super().__init__()
+        kind = choose("neuron", neuron, NEURONS)
+        known = list(kind.__dataclass_fields__)
+        for name in constants:
+            if name not in known:
+                raise ValueError(f"A '{neuron}' neuron has no constant '{name}'. {nearest(name, known)}")
+        if refractory < 0 or refractory != int(refractory):
+            raise ValueError(f"refractory={refractory} must be a whole number of steps, 0 or more.")
+        self.size = size
+        self.neuron = neuron
+        self.constants = kind(**constants)
+        self.surrogate = Surrogate(surrogate, surrogate_width)
+        self.reset = reset
+        self.refractory = int(refractory)
+        self.detach_reset = detach_reset
+        self._reset = choose("reset", reset, equations.RESETS)
+        self._fused = _fused_constants(self.constants, reset, detach_reset)
+        self.decay_logits = nn.ParameterDict()
+        if learnable:
+            for name, decay in _decays(self.constants).items():
+                self.decay_logits[name] = nn.Parameter(torch.full((size,), math.log(decay / (1.0 - decay))))
+
+    @property
+    def state_size(self) -> int:
+        """How many tensors (B, N) a state has."""
+        return (1 if self.neuron == "lif" else 2) + (1 if self.refractory else 0)
+
+    def rest(self, like: Tensor) -> State:
+        """The state at rest for currents (..., B, N)."""
+        v = torch.full_like(like, self.constants.v_rest)
+        return (v, *(torch.zeros_like(like) for _ in range(self.state_size - 1)))
+
+    def forward(self, currents: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+        """Spikes (T, B, N), floats 0 or 1, under currents (T, B, N), and the state after the last step."""
+        if state is None:
+            state = self.rest(currents[0])
+        if self.decay_logits or self.refractory:
+            return unroll(self.step, currents, state, self.refractory)
+        v, *second = state
+        v_rest = self.constants.v_rest
+        if v_rest:
+            v = v - v_rest
+        if self.neuron == "lif":
+            s, v, _ = fused.spiking(currents, v, None, self._fused, self.surrogate)
+        elif self.neuron == "alif":
+            s, v, a = fused.spiking(currents, v, second[0], self._fused, self.surrogate)
+            second = [a]
+        else:
+            i_syn = fused.filtered(currents, second[0], self.constants.decay_syn)
+            s, v, _ = fused.spiking(i_syn, v, None, self._fused, self.surrogate)
+            second = [i_syn[-1]]
+        return s, (v + v_rest if v_rest else v, *second)
+
+    def step(self, state: State, current: Tensor) -> tuple[State, Tensor]:
+        """One step of the neuron's equation, without refractory steps."""
+        c: Any = self._learned() if self.decay_logits else self.constants
+        if self.neuron == "lif":
+            v, s = equations.lif(state[0], current, c, self.surrogate, self._apply_reset)
+            return (v,), s
+        if self.neuron == "alif":
+            return equations.alif(equations.ALIFState(*state), current, c, self.surrogate, self._apply_reset)
+        return equations.synaptic_lif(equations.SynapticLIFState(*state), current, c, self.surrogate, self._apply_reset)
+
+    def _learned(self) -> Any:
+        """The constants with the learned decays (N,) in place of their own."""
+        decays = {name: torch.sigmoid(logit) for name, logit in self.decay_logits.items()}
+        if self.neuron == "lif":
+            decays = {"tau_mem": 1.0 / (1.0 - decays["decay_mem"])}
+        return SimpleNamespace(**(vars(self.constants) | decays))
+
+    def _apply_reset(self, v: Tensor, s: Tensor, c: Any) -> Tensor:
+        out: Tensor = self._reset(v, s.detach() if self.detach_reset else s, c)
+        return out
+
+    def extra_repr(self) -> str:
+        return f"{self.size}, {self.neuron}, {self.surrogate.name}, reset={self.reset}, {self.constants}"
+
+
+def _decays(c: Any) -> dict[str, float]:
+    """The decays per step of a neuron's constants, by name."""
+    if isinstance(c, equations.LIF):
+        return {"decay_mem": 1.0 - 1.0 / c.tau_mem}
+    names = ("decay_mem", "decay_adapt") if isinstance(c, equations.ALIF) else ("decay_syn", "decay_mem")
+    return {name: getattr(c, name) for name in names}
+
+
+def _fused_constants(c: Any, reset: str, detach_reset: bool) -> fused.Constants:
+    decay = _decays(c)["decay_mem"]
+    gain = 1.0 if isinstance(c, equations.SynapticLIF) else 1.0 - decay
+    adapts = (c.beta, c.decay_adapt) if isinstance(c, equations.ALIF) else (0.0, 0.0)
+    return fused.Constants(decay, gain, c.v_th - c.v_rest, reset, detach_reset, *adapts)
