@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from policies.surrogate import Surrogate
+from policies.surrogate import Surrogate, constant
 
 
 @dataclass(frozen=True)
@@ -27,72 +27,119 @@ class Constants:
     decay_adapt: float = 0.0
 
 
-def spiking(current: Tensor, v: Tensor, a: Tensor | None, c: Constants, surrogate: Surrogate) -> tuple[Tensor, Tensor, Any]:
+def spiking(
+    current: Tensor, v: Tensor | None, a: Tensor | None, c: Constants, surrogate: Surrogate
+) -> tuple[Tensor, Tensor, Tensor | None]:
     """Spikes (T, B, N) and the last potential and adaptation (B, N) under currents (T, B, N).
 
-    :param a: adaptation (B, N), None for neurons without
+    :param v: potential (B, N) before the first step; None for neurons at rest
+    :param a: adaptation (B, N); None for neurons without
     """
-    if a is None:
-        spikes, v = _LIF.apply(current, v, c, surrogate)
-        return spikes, v, None
-    spikes, v, a = _ALIF.apply(current, v, a, c, surrogate)
-    return spikes, v, a
+    if c.beta:
+        zeros = torch.zeros_like(current[0]) if v is None or a is None else None
+        return _ALIF.apply(current, zeros if v is None else v, zeros if a is None else a, c, surrogate)  # type: ignore[no-any-return]
+    kind = _HardLIF if c.reset == "hard" else _SoftLIF
+    # Counted in units of `gain` the equation is h <- decay * v + current.
+    spikes, v = kind.apply(current, v if v is None or c.gain == 1.0 else v / c.gain, c, surrogate)
+    assert v is not None
+    return spikes, v if c.gain == 1.0 else v * c.gain, None
 
 
-def filtered(current: Tensor, start: Tensor, decay: float) -> Tensor:
-    """y_t = decay * y_(t-1) + current_t for every t: (T, B, N), from y_(-1) = start (B, N)."""
+def filtered(current: Tensor, start: Tensor | None, decay: float) -> Tensor:
+    """y_t = decay * y_(t-1) + current_t for every t: (T, B, N), from y_(-1) = start (B, N), or 0."""
     out: Tensor = _Filter.apply(current, start, decay)
     return out
+
+
+class _HardLIF(torch.autograd.Function):
+    """h_t = current_t + decay * h_(t-1) * (1 - s_(t-1))."""
+
+    @staticmethod
+    def forward(ctx: Any, current: Tensor, v: Tensor | None, c: Constants, surrogate: Surrogate) -> tuple[Tensor, Tensor]:
+        v_th = constant(c.v_th / c.gain, current.dtype, current.device)
+        h, s = torch.empty_like(current), torch.empty_like(current)
+        ctx.started = v is not None
+        out = torch.empty_like(current[0])
+        for xt, ht, st in zip(current.unbind(), h.unbind(), s.unbind(), strict=True):
+            if v is None:
+                ht.copy_(xt)
+            else:
+                torch.add(xt, v, alpha=c.decay, out=ht)
+            torch.gt(ht, v_th, out=st)
+            v = torch.addcmul(ht, ht, st, value=-1.0, out=out)
+        ctx.save_for_backward(h, s)
+        ctx.c, ctx.surrogate = c, surrogate
+        return s, out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor | None, None, None]:
+        h, s = ctx.saved_tensors
+        c, gs, g = ctx.c, grads[0].unbind(), grads[1]
+        v_th = constant(c.v_th / c.gain, s.dtype, s.device)
+        out = torch.empty_like(s)
+        outs, hs, ss = out.unbind(), h.unbind(), s.unbind()
+        u, q, kept = (torch.empty_like(g) for _ in range(3))
+        decay = 1.0  # dL/dv_t = decay * g, where g = dL/dh_(t+1)
+        for t in range(len(hs) - 1, -1, -1):
+            slope = ctx.surrogate.derivative(torch.sub(hs[t], v_th, out=u), c.gain)
+            if c.detach_reset:
+                torch.mul(gs[t], slope, out=q)
+            else:
+                torch.addcmul(gs[t], g, hs[t], value=-decay, out=q).mul_(slope)
+            torch.addcmul(g, g, ss[t], value=-1.0, out=kept)
+            g = torch.add(q, kept, alpha=decay, out=outs[t])
+            decay = c.decay
+        return out, g * decay if ctx.started else None, None, None
+
+
+class _SoftLIF(torch.autograd.Function):
+    """h_t = current_t + decay * (h_(t-1) - jump * s_(t-1)); the jump is 0 without reset."""
+
+    @staticmethod
+    def forward(ctx: Any, current: Tensor, v: Tensor | None, c: Constants, surrogate: Surrogate) -> tuple[Tensor, Tensor]:
+        v_th = constant(c.v_th / c.gain, current.dtype, current.device)
+        jump = c.v_th / c.gain if c.reset == "soft" else 0.0
+        h, s = torch.empty_like(current), torch.empty_like(current)
+        hs, ss = h.unbind(), s.unbind()
+        for t, x in enumerate(current.unbind()):
+            if v is None:
+                hs[t].copy_(x)
+            else:
+                torch.add(x, v, alpha=c.decay, out=hs[t])
+            torch.gt(hs[t], v_th, out=ss[t])
+            v = torch.sub(hs[t], ss[t], alpha=jump)
+        assert v is not None
+        ctx.save_for_backward(h)
+        ctx.c, ctx.surrogate, ctx.jump = c, surrogate, 0.0 if c.detach_reset else jump
+        return s, v
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor | None, None, None]:
+        (h,) = ctx.saved_tensors
+        c, gs, g = ctx.c, grads[0].unbind(), grads[1]
+        v_th = constant(c.v_th / c.gain, h.dtype, h.device)
+        out = torch.empty_like(h)
+        outs, hs = out.unbind(), h.unbind()
+        decay = 1.0
+        for t in range(len(hs) - 1, -1, -1):
+            slope = ctx.surrogate.derivative(torch.sub(hs[t], v_th), c.gain)
+            q = torch.add(gs[t], g, alpha=-ctx.jump * decay).mul_(slope)
+            g = torch.add(q, g, alpha=decay, out=outs[t])
+            decay = c.decay
+        return out, g * decay if ctx.needs_input_grad[1] else None, None, None
+
+
+def _charge(v: Tensor, current: Tensor, c: Constants, out: Tensor) -> Tensor:
+    """h = decay * v + gain * current."""
+    return torch.add(v * c.decay, current, alpha=c.gain, out=out)
 
 
 def _reset(h: Tensor, s: Tensor, c: Constants) -> Tensor:
     if c.reset == "hard":
         return torch.addcmul(h, h, s, value=-1.0)
     return torch.sub(h, s, alpha=c.v_th) if c.reset == "soft" else h
-
-
-def _charge(v: Tensor, current: Tensor, c: Constants, out: Tensor) -> Tensor:
-    """h = decay * v + gain * current."""
-    if c.gain == 1.0:
-        return torch.add(current, v, alpha=c.decay, out=out)
-    if abs(c.gain + c.decay - 1.0) < 1e-12:
-        return torch.lerp(v, current, c.gain, out=out)
-    return torch.add(v * c.decay, current, alpha=c.gain, out=out)
-
-
-class _LIF(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, current: Tensor, v: Tensor, c: Constants, surrogate: Surrogate) -> tuple[Tensor, Tensor]:
-        h, s = torch.empty_like(current), torch.empty_like(current)
-        for t in range(current.shape[0]):
-            _charge(v, current[t], c, h[t])
-            torch.gt(h[t], c.v_th, out=s[t])
-            v = _reset(h[t], s[t], c)
-        ctx.save_for_backward(h, s)
-        ctx.c, ctx.surrogate = c, surrogate
-        return s, v.clone() if c.reset == "none" else v
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None, None]:
-        h, s = ctx.saved_tensors
-        c, surrogate, (gs, gv) = ctx.c, ctx.surrogate, grads
-        # Below, `out[t]` is gain * dL/dh_t, so that it is the gradient of the current as it stands.
-        out = torch.empty_like(h)
-        back = c.decay / c.gain
-        g, carried = gv, c.gain  # dL/dv_t = carried * g / gain
-        for t in range(h.shape[0] - 1, -1, -1):
-            slope = surrogate.derivative(h[t] - c.v_th, c.gain)
-            if c.detach_reset or c.reset == "none":
-                q = gs[t]
-            elif c.reset == "hard":
-                q = torch.addcmul(gs[t], g, h[t], value=-carried / c.gain)
-            else:
-                q = torch.add(gs[t], g, alpha=-c.v_th * carried / c.gain)
-            kept = torch.addcmul(g, g, s[t], value=-1.0).mul_(carried) if c.reset == "hard" else g * carried
-            g = torch.addcmul(kept, slope, q, out=out[t])
-            carried = c.decay
-        return out, g * back, None, None
 
 
 class _ALIF(torch.autograd.Function):
@@ -123,7 +170,7 @@ class _ALIF(torch.autograd.Function):
                 q.addcmul_(gv, h[t], value=-1.0)
             elif not c.detach_reset and c.reset == "soft":
                 q.sub_(gv, alpha=c.v_th)
-            gu = q.mul_(surrogate.derivative(u[t]))
+            gu = q.mul_(surrogate.derivative(u[t].clone()))
             gh = torch.addcmul(gv, gv, s[t], value=-1.0).add_(gu) if c.reset == "hard" else gv + gu
             ga = torch.sub(ga * c.decay_adapt, gu, alpha=c.beta)
             torch.mul(gh, c.gain, out=out[t])
@@ -133,20 +180,19 @@ class _ALIF(torch.autograd.Function):
 
 class _Filter(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, current: Tensor, start: Tensor, decay: float) -> Tensor:
+    def forward(ctx: Any, current: Tensor, start: Tensor | None, decay: float) -> Tensor:
         out = torch.empty_like(current)
-        ctx.decay = decay
+        ctx.decay, ctx.started = decay, start is not None
         y = start
-        for t in range(current.shape[0]):
-            y = torch.add(current[t], y, alpha=decay, out=out[t])
+        for x, o in zip(current.unbind(), out.unbind(), strict=True):
+            y = o.copy_(x) if y is None else torch.add(x, y, alpha=decay, out=o)
         return out
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None]:
-        (grad,) = grads
-        out = torch.empty_like(grad)
-        g = torch.zeros_like(grad[0])
-        for t in range(grad.shape[0] - 1, -1, -1):
-            g = torch.add(grad[t], g, alpha=ctx.decay, out=out[t])
-        return out, g * ctx.decay, None
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor | None, None]:
+        out = torch.empty_like(grads[0])
+        g: Tensor | None = None
+        for x, o in zip(reversed(grads[0].unbind()), reversed(out.unbind()), strict=True):
+            g = o.copy_(x) if g is None else torch.add(x, g, alpha=ctx.decay, out=o)
+        return out, g * ctx.decay if ctx.started and g is not None else None, None

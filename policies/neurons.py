@@ -105,24 +105,17 @@ class Neurons(nn.Module):
 
     def forward(self, currents: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         """Spikes (T, B, N), floats 0 or 1, under currents (T, B, N), and the state after the last step."""
-        if state is None:
-            state = self.rest(currents[0])
         if self.decay_logits or self.refractory:
-            return unroll(self.step, currents, state, self.refractory)
-        v, *second = state
-        v_rest = self.constants.v_rest
-        if v_rest:
-            v = v - v_rest
-        if self.neuron == "lif":
-            s, v, _ = fused.spiking(currents, v, None, self._fused, self.surrogate)
-        elif self.neuron == "alif":
-            s, v, a = fused.spiking(currents, v, second[0], self._fused, self.surrogate)
-            second = [a]
+            return unroll(self.step, currents, self.rest(currents[0]) if state is None else state, self.refractory)
+        v, second = None if state is None else state[0] - self.constants.v_rest, None if state is None else state[-1]
+        if self.neuron == "synaptic_lif":
+            currents = fused.filtered(currents, second, self.constants.decay_syn)
+            spikes, v, _ = fused.spiking(currents, v, None, self._fused, self.surrogate)
+            second = currents[-1]
         else:
-            i_syn = fused.filtered(currents, second[0], self.constants.decay_syn)
-            s, v, _ = fused.spiking(i_syn, v, None, self._fused, self.surrogate)
-            second = [i_syn[-1]]
-        return s, (v + v_rest if v_rest else v, *second)
+            spikes, v, second = fused.spiking(currents, v, second, self._fused, self.surrogate)
+        v = v + self.constants.v_rest
+        return spikes, (v,) if second is None else (v, second)
 
     def step(self, state: State, current: Tensor) -> tuple[State, Tensor]:
         """One step of the neuron's equation, without refractory steps."""

@@ -1,8 +1,9 @@
 """Surrogate gradients: what stands for the derivative of the spike function, whose own is zero."""
 
+import functools
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -10,48 +11,63 @@ from torch import Tensor
 from policies.names import choose
 
 
-def rectangular(u: Tensor, width: float, scale: float = 1.0) -> Tensor:
-    """1 / width within width / 2 of the threshold, else 0 (PopSAN: width 1)."""
-    return (u.abs() < width / 2).to(u.dtype).mul_(scale / width)
+@functools.lru_cache(maxsize=256)
+def constant(value: float, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """A 0-d tensor; operations with it need not convert a Python number at each call."""
+    return torch.tensor(value, dtype=dtype, device=device)
 
 
-def arctan(u: Tensor, width: float, scale: float = 1.0) -> Tensor:
-    """(1 / width) / (1 + (pi u / width)^2), never exactly 0 (ACSF: width 1)."""
-    return (u * (math.pi / width)).square_().add_(1.0).reciprocal_().mul_(scale / width)
+# Each overwrites u, the distance to the threshold, with scale * f(u / width).
 
 
-def fast_sigmoid(u: Tensor, width: float, scale: float = 1.0) -> Tensor:
-    """1 / (1 + |u| / width)^2, SuperSpike (Zenke & Ganguli, 2018); peak 1."""
-    return u.abs().div_(width).add_(1.0).square_().reciprocal_().mul_(scale)
+def rectangular(u: Tensor, width: float, scale: float) -> Tensor:
+    """f(x) = 1 where |x| < 1/2, else 0 (PopSAN)."""
+    return u.abs_().lt_(width / 2).mul_(scale)
 
 
-def gaussian(u: Tensor, width: float, scale: float = 1.0) -> Tensor:
-    """The normal density with standard deviation `width`."""
-    return (u / width).square_().mul_(-0.5).exp_().mul_(scale / (width * math.sqrt(2 * math.pi)))
+def arctan(u: Tensor, width: float, scale: float) -> Tensor:
+    """f(x) = 1 / (1 + (pi x)^2), never exactly 0 (ACSF)."""
+    return torch.addcmul(constant(1.0 / scale, u.dtype, u.device), u, u, value=(math.pi / width) ** 2 / scale, out=u).reciprocal_()
 
 
-def multi_gaussian(u: Tensor, width: float, scale: float = 1.0) -> Tensor:
-    """(1 + h) N(u; 0, width) - h N(u; +-width, 6 width) with h = 0.15, slightly negative beside the threshold
-    (Yin, Corradi & Bohte, Nature Machine Intelligence 2021)."""
-    h, wide = 0.15, 6.0 * width
-    sides = gaussian(u - width, wide, scale).add_(gaussian(u + width, wide, scale))
-    return gaussian(u, width, (1.0 + h) * scale).sub_(sides, alpha=h)
+def fast_sigmoid(u: Tensor, width: float, scale: float) -> Tensor:
+    """f(x) = 1 / (1 + |x|)^2, SuperSpike (Zenke & Ganguli, Neural Computation 2018)."""
+    return u.abs_().div_(width).add_(1.0).square_().reciprocal_().mul_(scale)
 
 
-def triangular(u: Tensor, width: float, scale: float = 1.0) -> Tensor:
-    """max(0, 1 - |u| / width), peak 1 (Bellec et al., 2018)."""
-    return u.abs().div_(-width).add_(1.0).clamp_(min=0.0).mul_(scale)
+def gaussian(u: Tensor, width: float, scale: float) -> Tensor:
+    """f(x) = exp(-x^2 / 2) / sqrt(2 pi)."""
+    return u.square_().mul_(-0.5 / width**2).exp_().mul_(scale / math.sqrt(2 * math.pi))
 
 
-SURROGATES: dict[str, tuple[Callable[[Tensor, float, float], Tensor], float]] = {
-    "rectangular": (rectangular, 1.0),
-    "arctan": (arctan, 1.0),
-    "fast_sigmoid": (fast_sigmoid, 0.1),
-    "gaussian": (gaussian, 0.5),
-    "multi_gaussian": (multi_gaussian, 0.5),
-    "triangular": (triangular, 1.0),
+def multi_gaussian(u: Tensor, width: float, scale: float) -> Tensor:
+    """f(x) = 1.15 N(x; 0, 1) - 0.15 N(x; 1, 6) - 0.15 N(x; -1, 6), slightly negative beside the threshold (Yin, Corradi &
+    Bohte, Nature Machine Intelligence 2021)."""
+    sides = gaussian(u - width, 6 * width, scale / 6).add_(gaussian(u + width, 6 * width, scale / 6))
+    return gaussian(u, width, 1.15 * scale).sub_(sides, alpha=0.15)
+
+
+def triangular(u: Tensor, width: float, scale: float) -> Tensor:
+    """f(x) = max(0, 1 - |x|) (Bellec et al., NeurIPS 2018)."""
+    return u.abs_().div_(-width).add_(1.0).clamp_(min=0.0).mul_(scale)
+
+
+class Shape(NamedTuple):
+    """A surrogate's form, its default width, and whether it is divided by the width, so that its area is 1."""
+
+    function: Callable[[Tensor, float, float], Tensor]
+    width: float
+    unit_area: bool
+
+
+SURROGATES: dict[str, Shape] = {
+    "rectangular": Shape(rectangular, 1.0, True),
+    "arctan": Shape(arctan, 1.0, True),
+    "fast_sigmoid": Shape(fast_sigmoid, 0.1, False),
+    "gaussian": Shape(gaussian, 0.5, True),
+    "multi_gaussian": Shape(multi_gaussian, 0.5, True),
+    "triangular": Shape(triangular, 1.0, False),
 }
-"""Name -> (derivative at distance u from the threshold, default width)."""
 
 
 class Surrogate:
@@ -61,8 +77,8 @@ class Surrogate:
     """
 
     def __init__(self, name: str, width: float | None = None) -> None:
-        self.function, default = choose("surrogate", name, SURROGATES)
-        self.width = default if width is None else width
+        self.shape = choose("surrogate", name, SURROGATES)
+        self.width = self.shape.width if width is None else width
         if not self.width > 0:
             raise ValueError(f"surrogate_width={width} must be positive.")
         self.name = name
@@ -71,9 +87,13 @@ class Surrogate:
         spikes: Tensor = _Spike.apply(u, self)
         return spikes
 
-    def derivative(self, u: Tensor, scale: float = 1.0) -> Tensor:
-        """d spike / du at every element of u times `scale`, in a new tensor."""
-        return self.function(u, self.width, scale)
+    def derivative(self, u: Tensor, unit: float = 1.0) -> Tensor:
+        """d spike / du at every element of u, which is overwritten.
+
+        :param unit: u is counted in this many units of the potential
+        """
+        scale = unit / self.width if self.shape.unit_area else unit
+        return self.shape.function(u, self.width / unit, scale)
 
 
 class _Spike(torch.autograd.Function):
@@ -86,4 +106,4 @@ class _Spike(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
         (u,) = ctx.saved_tensors
-        return grads[0] * ctx.surrogate.derivative(u), None
+        return grads[0] * ctx.surrogate.derivative(u.clone()), None
