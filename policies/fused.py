@@ -4,12 +4,13 @@ The equations are those of `policies.equations.neurons`, with potentials counted
 these equations gives the same spikes and gradients, several times slower.
 """
 
+import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from policies.surrogate import Surrogate, constant
 
@@ -51,6 +52,18 @@ def filtered(current: Tensor, start: Tensor | None, decay: float) -> Tensor:
     return out
 
 
+def first_derivative_only(backward: Callable[..., Any]) -> Callable[..., Any]:
+    """Refuse `create_graph=True`. (PyTorch's own `once_differentiable` lets `torch.autograd.grad` pass in silence.)"""
+
+    @functools.wraps(backward)
+    def checked(ctx: Any, *grads: Tensor) -> Any:
+        if torch.is_grad_enabled():
+            raise RuntimeError("Fused neurons have no second derivatives; make the network with neuron_kwargs={'fused': False}.")
+        return backward(ctx, *grads)
+
+    return checked
+
+
 class _HardLIF(torch.autograd.Function):
     """h_t = current_t + decay * h_(t-1) * (1 - s_(t-1))."""
 
@@ -72,7 +85,7 @@ class _HardLIF(torch.autograd.Function):
         return s, out
 
     @staticmethod
-    @once_differentiable
+    @first_derivative_only
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor | None, None, None]:
         h, s = ctx.saved_tensors
         c, gs, g = ctx.c, grads[0].unbind(), grads[1]
@@ -115,7 +128,7 @@ class _SoftLIF(torch.autograd.Function):
         return s, v
 
     @staticmethod
-    @once_differentiable
+    @first_derivative_only
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor | None, None, None]:
         (h,) = ctx.saved_tensors
         c, gs, g = ctx.c, grads[0].unbind(), grads[1]
@@ -159,7 +172,7 @@ class _ALIF(torch.autograd.Function):
         return s, v.clone() if c.reset == "none" else v, a
 
     @staticmethod
-    @once_differentiable
+    @first_derivative_only
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
         h, s, u = ctx.saved_tensors
         c, surrogate, (gs, gv, ga) = ctx.c, ctx.surrogate, grads
@@ -189,8 +202,10 @@ class _Filter(torch.autograd.Function):
         return out
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor | None, None]:
+        if torch.is_grad_enabled():  # the same, differentiable once more
+            filtered_back = filtered(grads[0].flip(0), None, ctx.decay).flip(0)
+            return filtered_back, filtered_back[0] * ctx.decay if ctx.started else None, None
         out = torch.empty_like(grads[0])
         g: Tensor | None = None
         for x, o in zip(reversed(grads[0].unbind()), reversed(out.unbind()), strict=True):

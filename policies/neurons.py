@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from policies import fused
+from policies.fused import Constants, filtered, spiking
 from policies.equations import neurons as equations
 from policies.names import choose, nearest
 from policies.surrogate import Surrogate
@@ -54,9 +54,10 @@ class Neurons(nn.Module):
     :param refractory: steps after a spike without current and spikes
     :param learnable: learn the decays of every neuron (as logits, so that they stay in (0, 1))
     :param detach_reset: let no gradient pass through the reset
+    :param fused: compute whole sequences in one autograd function, which has no second derivatives
     :param constants: fields of the neuron's constants in `policies.equations.neurons`, such as `v_th` or `tau_mem`
 
-    Learnable decays and refractory steps go through a plain autograd loop; everything else through `policies.fused`.
+    Learnable decays and refractory steps always go through a plain autograd loop.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class Neurons(nn.Module):
         refractory: int = 0,
         learnable: bool = False,
         detach_reset: bool = False,
+        fused: bool = True,
         **constants: float,
     ) -> None:
         super().__init__()
@@ -87,6 +89,7 @@ class Neurons(nn.Module):
         self.refractory = int(refractory)
         self.detach_reset = detach_reset
         self._reset = choose("reset", reset, equations.RESETS)
+        self.fused = fused and not learnable and not refractory
         self._fused = _fused_constants(self.constants, reset, detach_reset)
         self.decay_logits = nn.ParameterDict()
         if learnable:
@@ -105,15 +108,15 @@ class Neurons(nn.Module):
 
     def forward(self, currents: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         """Spikes (T, B, N), floats 0 or 1, under currents (T, B, N), and the state after the last step."""
-        if self.decay_logits or self.refractory:
+        if not self.fused:
             return unroll(self.step, currents, self.rest(currents[0]) if state is None else state, self.refractory)
-        v, second = None if state is None else state[0] - self.constants.v_rest, None if state is None else state[-1]
+        v, second = (None, None) if state is None else (state[0] - self.constants.v_rest, state[-1])
         if self.neuron == "synaptic_lif":
-            currents = fused.filtered(currents, second, self.constants.decay_syn)
-            spikes, v, _ = fused.spiking(currents, v, None, self._fused, self.surrogate)
+            currents = filtered(currents, second, self.constants.decay_syn)
+            spikes, v, _ = spiking(currents, v, None, self._fused, self.surrogate)
             second = currents[-1]
         else:
-            spikes, v, second = fused.spiking(currents, v, second, self._fused, self.surrogate)
+            spikes, v, second = spiking(currents, v, second, self._fused, self.surrogate)
         v = v + self.constants.v_rest
         return spikes, (v,) if second is None else (v, second)
 
@@ -150,8 +153,8 @@ def _decays(c: Any) -> dict[str, float]:
     return {name: getattr(c, name) for name in names}
 
 
-def _fused_constants(c: Any, reset: str, detach_reset: bool) -> fused.Constants:
+def _fused_constants(c: Any, reset: str, detach_reset: bool) -> Constants:
     decay = _decays(c)["decay_mem"]
     gain = 1.0 if isinstance(c, equations.SynapticLIF) else 1.0 - decay
     adapts = (c.beta, c.decay_adapt) if isinstance(c, equations.ALIF) else (0.0, 0.0)
-    return fused.Constants(decay, gain, c.v_th - c.v_rest, reset, detach_reset, *adapts)
+    return Constants(decay, gain, c.v_th - c.v_rest, reset, detach_reset, *adapts)

@@ -106,4 +106,5 @@ class _Spike(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
         (u,) = ctx.saved_tensors
-        return grads[0] * ctx.surrogate.derivative(u.clone()), None
+        # Second derivatives take the slope as constant, which is what TRPO's Fisher-vector products need.
+        return grads[0] * ctx.surrogate.derivative(u.detach().clone()), None

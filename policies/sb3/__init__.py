@@ -1,0 +1,1 @@
+"""Stable-Baselines3 policies, registered by name when `policies` is imported."""

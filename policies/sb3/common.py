@@ -1,0 +1,212 @@
+"""What all spiking policies share: their arguments, learning rates, and membranes that outlast a step."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, CombinedExtractor, FlattenExtractor, NatureCNN
+from stable_baselines3.common.type_aliases import Schedule
+from torch import Tensor, nn
+
+from policies.encoders import ENCODERS
+from policies.names import choose
+from policies.spiking import NetState, SpikingNet
+
+
+class SpikingPolicy:
+    """Mixin that goes before a policy of Stable-Baselines3 and takes these arguments besides its own (`policy_kwargs`).
+
+    :param net_arch: sizes of the spiking layers, or a dictionary as in Stable-Baselines3 (default: 256, 256)
+    :param n_timesteps: steps of the network for one observation
+    :param encoder: "adaptive", "direct", "population", "rate" or "latency"; arguments in `encoder_kwargs`
+    :param decoder: "adaptive", "rate", "membrane", "population" or "lateral"; arguments in `decoder_kwargs`
+    :param neuron: "lif", "synaptic_lif" or "alif"; arguments in `neuron_kwargs`
+    :param surrogate: "arctan", "rectangular", "fast_sigmoid", "gaussian", "multi_gaussian" or "triangular"
+    :param surrogate_width: how far from the threshold gradients reach
+    :param initial_rate: fraction of neurons that fires per step before learning
+    :param critic: "mlp" or "spiking"
+    :param stateful: `predict` lets potentials persist from one step of the environment to the next. Training is from rest
+        all the same; `SpikingRecurrentPolicy` trains with what `predict` does.
+    :param coder_lr_scale: the encoder's and decoder's learning rate as a multiple of the algorithm's
+    :param lr_scale: the same for the whole actor
+    """
+
+    features: ClassVar[type[BaseFeaturesExtractor] | None] = FlattenExtractor  # None: the policy takes no such argument
+    deterministic_coding: ClassVar[bool] = False  # for algorithms that compare the probabilities of two passes
+
+    def __init__(
+        self,
+        *args: Any,
+        net_arch: Any = None,
+        n_timesteps: int = 4,
+        encoder: str = "adaptive",
+        decoder: str = "adaptive",
+        encoder_kwargs: Mapping[str, Any] | None = None,
+        decoder_kwargs: Mapping[str, Any] | None = None,
+        neuron: str = "lif",
+        neuron_kwargs: Mapping[str, Any] | None = None,
+        surrogate: str = "arctan",
+        surrogate_width: float | None = None,
+        initial_rate: float | None = 0.15,
+        critic: str = "mlp",
+        stateful: bool = False,
+        coder_lr_scale: float = 1.0,
+        lr_scale: float = 1.0,
+        **kwargs: Any,
+    ) -> None:
+        choose("critic", critic, {"mlp": None, "spiking": None})
+        for name, scale in (("coder_lr_scale", coder_lr_scale), ("lr_scale", lr_scale)):
+            if not scale > 0:
+                raise ValueError(f"{name}={scale} must be positive.")
+        if kwargs.get("use_sde"):
+            raise ValueError("Spiking policies have no state-dependent exploration; leave use_sde=False.")
+        self.spiking: dict[str, Any] = {
+            "n_timesteps": n_timesteps,
+            "encoder": encoder,
+            "decoder": decoder,
+            "encoder_kwargs": dict(encoder_kwargs or {}),
+            "decoder_kwargs": dict(decoder_kwargs or {}),
+            "neuron": neuron,
+            "neuron_kwargs": dict(neuron_kwargs or {}),
+            "surrogate": surrogate,
+            "surrogate_width": surrogate_width,
+            "initial_rate": initial_rate,
+        }
+        self.spiking_options: dict[str, Any] = {
+            "critic": critic,
+            "stateful": stateful,
+            "coder_lr_scale": coder_lr_scale,
+            "lr_scale": lr_scale,
+        }
+        choose("encoder", encoder, ENCODERS)
+        if self.features is not None:
+            kwargs.setdefault("features_extractor_class", self.features)
+        super().__init__(*args, net_arch=[256, 256] if net_arch is None else net_arch, **kwargs)
+
+    def spiking_net(self, features: int, outputs: int, net_arch: list[int]) -> SpikingNet:
+        """A network with this policy's arguments."""
+        net = SpikingNet(features, outputs, net_arch, **self.spiking)
+        if self.deterministic_coding and net.encoder.stochastic:
+            raise ValueError(
+                f"The encoder '{self.spiking['encoder']}' draws at random, so that this algorithm would compare probabilities "
+                "of different draws; use 'adaptive', 'direct', 'latency', or 'population' with coding='deterministic'."
+            )
+        return net
+
+    def spiking_critic(self, critic: nn.Module, net_arch: list[int]) -> None:
+        """Put spiking networks in place of a critic's MLPs, if asked for."""
+        if self.spiking_options["critic"] == "mlp":
+            return
+        for i, mlp in enumerate(critic.q_networks):  # type: ignore[arg-type, var-annotated]
+            linear = [module for module in mlp.modules() if isinstance(module, nn.Linear)]
+            net = self.spiking_net(linear[0].in_features, linear[-1].out_features, net_arch).to(linear[0].weight.device)
+            setattr(critic, f"qf{i}", net)
+            critic.q_networks[i] = net  # type: ignore[index, operator]
+
+    def _build(self, lr_schedule: Schedule) -> None:
+        super()._build(lr_schedule)  # type: ignore[misc]
+        self.scale_rates(getattr(self, "actor", self).optimizer)
+
+    def scale_rates(self, optimizer: torch.optim.Optimizer) -> None:
+        """Sort a new optimizer's parameters into groups by their multiple of the learning rate."""
+        scale, coder_scale = self.spiking_options["lr_scale"], self.spiking_options["coder_lr_scale"]
+        if scale == coder_scale == 1.0:
+            return
+        nets = [m for m in getattr(self, "actor", self).modules() if isinstance(m, SpikingNet)]
+        multiples = {id(p): scale for net in nets for p in net.parameters()}
+        multiples |= {id(p): scale * coder_scale for net in nets for c in (net.encoder, net.decoder) for p in c.parameters()}
+        groups: dict[float, list[nn.Parameter]] = {}
+        for parameter in optimizer.param_groups[0]["params"]:
+            groups.setdefault(multiples.get(id(parameter), 1.0), []).append(parameter)
+        rest = {name: value for name, value in optimizer.param_groups[0].items() if name != "params"}
+        optimizer.param_groups = [{**rest, "params": group, "lr_scale": multiple} for multiple, group in groups.items()]
+        optimizer.register_step_pre_hook(_scale_rates)
+        optimizer.register_step_post_hook(_restore_rates)
+
+    def _get_constructor_parameters(self) -> dict[str, Any]:
+        return super()._get_constructor_parameters() | self.spiking | self.spiking_options  # type: ignore[misc, no-any-return]
+
+    def predict(
+        self,
+        observation: Any,
+        state: tuple[np.ndarray, ...] | None = None,
+        episode_start: np.ndarray | None = None,
+        deterministic: bool = False,
+        **kwargs: Any,
+    ) -> tuple[np.ndarray, tuple[np.ndarray, ...] | None]:
+        """Actions, and the state to pass with the next observations (None unless `stateful`)."""
+        if not self.spiking_options["stateful"]:
+            return super().predict(observation, state, episode_start, deterministic, **kwargs)  # type: ignore[misc, no-any-return]
+        net = acting_net(self)
+        batch = self.obs_to_tensor(observation)[0]  # type: ignore[attr-defined]
+        rows = len(next(iter(batch.values())) if isinstance(batch, dict) else batch)
+        rest = net.rest(rows)
+        if state is None:
+            net.carried = rest
+        else:
+            starts = np.zeros(rows, bool) if episode_start is None else np.asarray(episode_start, bool)
+            net.carried = unflatten(state, rest, torch.as_tensor(starts, device=rest[1][0].device))
+        try:
+            actions, _ = super().predict(observation, None, None, deterministic, **kwargs)  # type: ignore[misc]
+            return actions, tuple(x.cpu().numpy() for part in net.carried for x in part)
+        finally:
+            net.carried = None
+
+
+def acting_net(policy: Any) -> SpikingNet:
+    """The network that chooses a policy's actions."""
+    acting = getattr(policy, "actor", policy)
+    return next(module for module in acting.modules() if isinstance(module, SpikingNet))
+
+
+def unflatten(state: tuple[np.ndarray, ...], rest: NetState, starts: Tensor) -> NetState:
+    """A state of `predict` in the form of `rest`, at rest in the rows where an episode starts."""
+    flat = iter(state)
+    count = sum(len(part) for part in rest)
+    if len(state) != count or any(x.shape != r.shape for x, r in zip(state, [r for p in rest for r in p], strict=True)):
+        shapes = [tuple(r.shape) for part in rest for r in part]
+        raise ValueError(f"The state has shapes {[x.shape for x in state]}; this policy's are {shapes} for these observations.")
+    parts = []
+    for part in rest:
+        loaded = [torch.as_tensor(next(flat), device=r.device) for r in part]
+        parts.append(
+            tuple(torch.where(starts.view(-1, *(1,) * (r.ndim - 1)), r, x) for r, x in zip(part, loaded, strict=True))
+        )
+    return tuple(parts)
+
+
+def _scale_rates(optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
+    """Stable-Baselines3 writes one learning rate into every group before each update; each takes its multiple of it."""
+    for group in optimizer.param_groups:
+        group["lr"] *= group["lr_scale"]
+
+
+def _restore_rates(optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
+    for group in optimizer.param_groups:
+        group["lr"] /= group["lr_scale"]
+
+
+class Images:
+    """Mixin for images: Stable-Baselines3's NatureCNN, not spiking, before the spiking layers."""
+
+    features: ClassVar[type[BaseFeaturesExtractor]] = NatureCNN
+
+
+class MultiInput:
+    """Mixin for dictionaries of observations."""
+
+    features: ClassVar[type[BaseFeaturesExtractor]] = CombinedExtractor
+
+
+class Slice(nn.Module):
+    """The columns [start, stop) of its input."""
+
+    def __init__(self, start: int, stop: int) -> None:
+        super().__init__()
+        self.start, self.stop = start, stop
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x[:, self.start : self.stop]
+
+

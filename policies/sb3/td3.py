@@ -1,0 +1,32 @@
+"""Spiking policies of TD3 and DDPG."""
+
+from typing import Any
+
+from stable_baselines3.td3.policies import Actor, TD3Policy
+from torch import nn
+
+from policies.sb3.common import Images, MultiInput, SpikingPolicy
+
+
+class SpikingTD3Policy(SpikingPolicy, TD3Policy):
+    """A spiking actor; its output passes through tanh."""
+
+    def make_actor(self, features_extractor: Any = None) -> Actor:
+        actor = super().make_actor(features_extractor)
+        outputs = actor.mu[-2].out_features
+        net = self.spiking_net(actor.features_dim, outputs, actor.net_arch)
+        actor.mu = nn.Sequential(net, nn.Tanh()).to(self.device)
+        return actor
+
+    def make_critic(self, features_extractor: Any = None) -> Any:
+        critic = super().make_critic(features_extractor)
+        self.spiking_critic(critic, self.critic_kwargs["net_arch"])
+        return critic
+
+
+class SpikingTD3CnnPolicy(Images, SpikingTD3Policy):
+    pass
+
+
+class SpikingTD3MultiInputPolicy(MultiInput, SpikingTD3Policy):
+    pass
