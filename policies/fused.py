@@ -38,7 +38,7 @@ def spiking(
     """
     if c.beta:
         zeros = torch.zeros_like(current[0]) if v is None or a is None else None
-        return _ALIF.apply(current, zeros if v is None else v, zeros if a is None else a, c, surrogate)  # type: ignore[no-any-return]
+        return _ALIF.apply(current, zeros if v is None else v, zeros if a is None else a, c, surrogate)
     kind = _HardLIF if c.reset == "hard" else _SoftLIF
     # Counted in units of `gain` the equation is h <- decay * v + current.
     spikes, v = kind.apply(current, v if v is None or c.gain == 1.0 else v / c.gain, c, surrogate)
@@ -58,7 +58,7 @@ def first_derivative_only(backward: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(backward)
     def checked(ctx: Any, *grads: Tensor) -> Any:
         if torch.is_grad_enabled():
-            raise RuntimeError("Fused neurons have no second derivatives; make the network with neuron_kwargs={'fused': False}.")
+            raise RuntimeError("Fused neurons have no second derivatives; use neuron_kwargs={'fused': False}.")
         return backward(ctx, *grads)
 
     return checked

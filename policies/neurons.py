@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from policies.fused import Constants, filtered, spiking
 from policies.equations import neurons as equations
+from policies.fused import Constants, filtered, spiking
 from policies.names import choose, nearest
 from policies.surrogate import Surrogate
 

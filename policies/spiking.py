@@ -1,5 +1,6 @@
 """A feed-forward spiking network that takes numbers and gives numbers, as an MLP does."""
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -77,7 +78,7 @@ class SpikingNet(nn.Module):
             "encoder", encoder, choose("encoder", encoder, ENCODERS), encoder_kwargs, features, n_timesteps
         )
         sizes = [self.encoder.size, *net_arch]
-        self.layers = nn.ModuleList(SpikingLinear(a, b, neurons) for a, b in zip(sizes, sizes[1:], strict=False))
+        self.layers = nn.ModuleList(SpikingLinear(a, b, neurons) for a, b in itertools.pairwise(sizes))
         self.decoder: Decoder = _build(
             "decoder", decoder, choose("decoder", decoder, DECODERS), decoder_kwargs, sizes[-1], outputs, n_timesteps, neurons
         )
@@ -97,7 +98,7 @@ class SpikingNet(nn.Module):
         states: Iterator[State | None] = iter(state) if state is not None else iter([None] * (len(self.layers) + 2))
         h, moved = self.encoder(x, next(states))
         ends = [moved]
-        for layer in self.layers:
+        for layer in self.spiking_layers():
             h, moved = layer.neurons(self._currents(layer, h), next(states))
             ends.append(moved)
         y, moved = self.decoder(h, next(states))
@@ -109,14 +110,18 @@ class SpikingNet(nn.Module):
         with torch.no_grad():
             _, state = self.run(torch.zeros(batch, self.encoder.features, dtype=parameter.dtype, device=parameter.device))
         at_rest = [tuple(torch.zeros_like(x) for x in part) for part in state]
-        for i, layer in enumerate(self.layers):
+        for i, layer in enumerate(self.spiking_layers()):
             at_rest[i + 1] = layer.neurons.rest(state[i + 1][0])
         if self.decoder.population:
             neurons: Neurons = self.decoder.neurons  # type: ignore[assignment]
             at_rest[-1] = (*neurons.rest(state[-1][0]), *at_rest[-1][neurons.state_size :])
         return tuple(at_rest)
 
-    def _currents(self, layer: nn.Module, h: Tensor) -> Tensor:
+    def spiking_layers(self) -> list[SpikingLinear]:
+        """The hidden layers, from the encoder on."""
+        return list(self.layers)  # type: ignore[arg-type]
+
+    def _currents(self, layer: SpikingLinear, h: Tensor) -> Tensor:
         """Currents (T, B, N); those of a constant input are computed once."""
         currents: Tensor = layer.linear(h)
         return currents.expand(self.n_timesteps, -1, -1) if h.shape[0] < self.n_timesteps else currents

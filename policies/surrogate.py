@@ -27,7 +27,8 @@ def rectangular(u: Tensor, width: float, scale: float) -> Tensor:
 
 def arctan(u: Tensor, width: float, scale: float) -> Tensor:
     """f(x) = 1 / (1 + (pi x)^2), never exactly 0 (ACSF)."""
-    return torch.addcmul(constant(1.0 / scale, u.dtype, u.device), u, u, value=(math.pi / width) ** 2 / scale, out=u).reciprocal_()
+    peak = constant(1.0 / scale, u.dtype, u.device)
+    return torch.addcmul(peak, u, u, value=(math.pi / width) ** 2 / scale, out=u).reciprocal_()
 
 
 def fast_sigmoid(u: Tensor, width: float, scale: float) -> Tensor:

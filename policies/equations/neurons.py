@@ -86,9 +86,9 @@ def lif(
 ) -> tuple[Array, Array]:
     """One step of the neuron of ACSF (Qin et al., IJCAI 2023, arXiv 2211.11760); returns (v, s).
 
-        v <- v + (current - (v - v_rest)) / tau_mem
-        s =  spike(v - v_th)
-        v <- reset(v, s)                              `hard_reset`, `soft_reset` or `no_reset`
+    v <- v + (current - (v - v_rest)) / tau_mem
+    s =  spike(v - v_th)
+    v <- reset(v, s)                              `hard_reset`, `soft_reset` or `no_reset`
     """
     v = v + (current - (v - c.v_rest)) / c.tau_mem
     s = spike(v - c.v_th)
@@ -121,10 +121,10 @@ def synaptic_lif(
 ) -> tuple[SynapticLIFState, Array]:
     """One step of the neuron of PopSAN (Tang et al., CoRL 2020, arXiv 2010.09635), the filters not normalised.
 
-        i_syn <- decay_syn * i_syn + current
-        v     <- v_rest + decay_mem * (v - v_rest) + i_syn
-        s     =  spike(v - v_th)
-        v     <- reset(v, s)
+    i_syn <- decay_syn * i_syn + current
+    v     <- v_rest + decay_mem * (v - v_rest) + i_syn
+    s     =  spike(v - v_th)
+    v     <- reset(v, s)
     """
     i_syn = c.decay_syn * state.i_syn + current
     v = c.v_rest + c.decay_mem * (state.v - c.v_rest) + i_syn
@@ -167,10 +167,10 @@ def alif(
 ) -> tuple[ALIFState, Array]:
     """One step of the adaptive LIF neuron (Bellec et al., NeurIPS 2018; Yin et al., Nature Machine Intelligence 2021).
 
-        v <- v_rest + decay_mem * (v - v_rest) + (1 - decay_mem) * current
-        s =  spike(v - (v_th + beta * a))
-        v <- reset(v, s)                              a soft reset takes v_th away, not the adapted threshold
-        a <- decay_adapt * a + (1 - decay_adapt) * s
+    v <- v_rest + decay_mem * (v - v_rest) + (1 - decay_mem) * current
+    s =  spike(v - (v_th + beta * a))
+    v <- reset(v, s)                              a soft reset takes v_th away, not the adapted threshold
+    a <- decay_adapt * a + (1 - decay_adapt) * s
     """
     v = c.v_rest + c.decay_mem * (state.v - c.v_rest) + (1.0 - c.decay_mem) * current
     s = spike(v - (c.v_th + c.beta * state.a))

@@ -113,13 +113,13 @@ class SpikingTRPOMultiInputPolicy(MultiInput, SpikingTRPOPolicy):
     pass
 
 
-class SpikingMaskablePolicy(SpikingActorCritic, MaskableActorCriticPolicy):
+class SpikingMaskablePolicy(SpikingActorCritic, MaskableActorCriticPolicy):  # type: ignore[misc]
     pass
 
 
-class SpikingMaskableCnnPolicy(Images, SpikingMaskablePolicy):
+class SpikingMaskableCnnPolicy(Images, SpikingMaskablePolicy):  # type: ignore[misc]
     pass
 
 
-class SpikingMaskableMultiInputPolicy(MultiInput, SpikingMaskablePolicy):
+class SpikingMaskableMultiInputPolicy(MultiInput, SpikingMaskablePolicy):  # type: ignore[misc]
     pass

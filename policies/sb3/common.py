@@ -13,8 +13,11 @@ from policies.encoders import ENCODERS
 from policies.names import choose
 from policies.spiking import NetState, SpikingNet
 
+# What the mixins go before; for type checkers, any policy will do.
+_Base: Any = object
 
-class SpikingPolicy:
+
+class SpikingPolicy(_Base):
     """Mixin that goes before a policy of Stable-Baselines3 and takes these arguments besides its own (`policy_kwargs`).
 
     :param net_arch: sizes of the spiking layers, or a dictionary as in Stable-Baselines3 (default: 256, 256)
@@ -94,26 +97,28 @@ class SpikingPolicy:
             )
         return net
 
-    def spiking_critic(self, critic: nn.Module, net_arch: list[int]) -> None:
+    def spiking_critic(self, critic: Any, net_arch: Any) -> None:
         """Put spiking networks in place of a critic's MLPs, if asked for."""
         if self.spiking_options["critic"] == "mlp":
             return
-        for i, mlp in enumerate(critic.q_networks):  # type: ignore[arg-type, var-annotated]
+        for i, mlp in enumerate(critic.q_networks):
             linear = [module for module in mlp.modules() if isinstance(module, nn.Linear)]
             net = self.spiking_net(linear[0].in_features, linear[-1].out_features, net_arch).to(linear[0].weight.device)
             setattr(critic, f"qf{i}", net)
-            critic.q_networks[i] = net  # type: ignore[index, operator]
+            critic.q_networks[i] = net
 
     def _build(self, lr_schedule: Schedule) -> None:
-        super()._build(lr_schedule)  # type: ignore[misc]
-        self.scale_rates(getattr(self, "actor", self).optimizer)
+        super()._build(lr_schedule)
+        holder: Any = getattr(self, "actor", self)
+        self.scale_rates(holder.optimizer)
 
     def scale_rates(self, optimizer: torch.optim.Optimizer) -> None:
         """Sort a new optimizer's parameters into groups by their multiple of the learning rate."""
         scale, coder_scale = self.spiking_options["lr_scale"], self.spiking_options["coder_lr_scale"]
         if scale == coder_scale == 1.0:
             return
-        nets = [m for m in getattr(self, "actor", self).modules() if isinstance(m, SpikingNet)]
+        holder: Any = getattr(self, "actor", self)
+        nets = [m for m in holder.modules() if isinstance(m, SpikingNet)]
         multiples = {id(p): scale for net in nets for p in net.parameters()}
         multiples |= {id(p): scale * coder_scale for net in nets for c in (net.encoder, net.decoder) for p in c.parameters()}
         groups: dict[float, list[nn.Parameter]] = {}
@@ -125,7 +130,7 @@ class SpikingPolicy:
         optimizer.register_step_post_hook(_restore_rates)
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
-        return super()._get_constructor_parameters() | self.spiking | self.spiking_options  # type: ignore[misc, no-any-return]
+        return super()._get_constructor_parameters() | self.spiking | self.spiking_options
 
     def predict(
         self,
@@ -137,9 +142,9 @@ class SpikingPolicy:
     ) -> tuple[np.ndarray, tuple[np.ndarray, ...] | None]:
         """Actions, and the state to pass with the next observations (None unless `stateful`)."""
         if not self.spiking_options["stateful"]:
-            return super().predict(observation, state, episode_start, deterministic, **kwargs)  # type: ignore[misc, no-any-return]
+            return super().predict(observation, state, episode_start, deterministic, **kwargs)
         net = acting_net(self)
-        batch = self.obs_to_tensor(observation)[0]  # type: ignore[attr-defined]
+        batch = self.obs_to_tensor(observation)[0]
         rows = len(next(iter(batch.values())) if isinstance(batch, dict) else batch)
         rest = net.rest(rows)
         if state is None:
@@ -148,7 +153,7 @@ class SpikingPolicy:
             starts = np.zeros(rows, bool) if episode_start is None else np.asarray(episode_start, bool)
             net.carried = unflatten(state, rest, torch.as_tensor(starts, device=rest[1][0].device))
         try:
-            actions, _ = super().predict(observation, None, None, deterministic, **kwargs)  # type: ignore[misc]
+            actions, _ = super().predict(observation, None, None, deterministic, **kwargs)
             return actions, tuple(x.cpu().numpy() for part in net.carried for x in part)
         finally:
             net.carried = None
@@ -166,7 +171,7 @@ def unflatten(state: tuple[np.ndarray, ...], rest: NetState, starts: Tensor) -> 
     count = sum(len(part) for part in rest)
     if len(state) != count or any(x.shape != r.shape for x, r in zip(state, [r for p in rest for r in p], strict=True)):
         shapes = [tuple(r.shape) for part in rest for r in part]
-        raise ValueError(f"The state has shapes {[x.shape for x in state]}; this policy's are {shapes} for these observations.")
+        raise ValueError(f"The state has shapes {[x.shape for x in state]}, but must have {shapes}.")
     parts = []
     for part in rest:
         loaded = [torch.as_tensor(next(flat), device=r.device) for r in part]
@@ -190,13 +195,13 @@ def _restore_rates(optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> 
 class Images:
     """Mixin for images: Stable-Baselines3's NatureCNN, not spiking, before the spiking layers."""
 
-    features: ClassVar[type[BaseFeaturesExtractor]] = NatureCNN
+    features: ClassVar[type[BaseFeaturesExtractor] | None] = NatureCNN
 
 
 class MultiInput:
     """Mixin for dictionaries of observations."""
 
-    features: ClassVar[type[BaseFeaturesExtractor]] = CombinedExtractor
+    features: ClassVar[type[BaseFeaturesExtractor] | None] = CombinedExtractor
 
 
 class Slice(nn.Module):
@@ -208,5 +213,3 @@ class Slice(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return x[:, self.start : self.stop]
-
-

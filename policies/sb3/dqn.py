@@ -10,9 +10,9 @@ from policies.sb3.common import Images, MultiInput, SpikingPolicy
 
 class SpikingDQNPolicy(SpikingPolicy, DQNPolicy):
     def make_q_net(self) -> Any:
-        q_net = super().make_q_net()
+        q_net: Any = super().make_q_net()
         outputs = q_net.q_net[-1].out_features
-        q_net.q_net = self.spiking_net(q_net.features_dim, outputs, q_net.net_arch).to(self.device)  # type: ignore[assignment]
+        q_net.q_net = self.spiking_net(q_net.features_dim, outputs, q_net.net_arch).to(self.device)
         return q_net
 
 
@@ -26,10 +26,10 @@ class SpikingDQNMultiInputPolicy(MultiInput, SpikingDQNPolicy):
 
 class SpikingQRDQNPolicy(SpikingPolicy, QRDQNPolicy):
     def make_quantile_net(self) -> Any:
-        q_net = super().make_quantile_net()
+        q_net: Any = super().make_quantile_net()
         outputs = q_net.quantile_net[-1].out_features
         net = self.spiking_net(q_net.features_dim, outputs, q_net.net_arch)
-        q_net.quantile_net = net.to(self.device)  # type: ignore[assignment]
+        q_net.quantile_net = net.to(self.device)
         return q_net
 
 

@@ -40,7 +40,8 @@ class SpikingCell(nn.Module):
         return nn.functional.pad(flat, (0, 2 * self.hidden_size - flat.shape[-1]))
 
     def _unflatten(self, flat: Tensor) -> NetState:
-        pieces = iter(flat.split([size for part in self.sizes for size in part] + [flat.shape[-1] - sum(map(sum, self.sizes))], -1))
+        sizes = [size for part in self.sizes for size in part]
+        pieces = iter(flat[:, : sum(sizes)].split(sizes, -1))
         return tuple(tuple(next(pieces) for _ in part) for part in self.sizes)
 
 
@@ -65,10 +66,10 @@ class SpikingRecurrentPolicy(SpikingActorCritic, RecurrentActorCriticPolicy):
             assert isinstance(critic, SpikingNet)
             self.lstm_critic = SpikingCell(critic)  # type: ignore[assignment]
         else:
-            self.critic = critic
+            self.critic = critic  # type: ignore[assignment]
         self.lstm_hidden_state_shape = (1, 1, self.lstm_actor.hidden_size)
         self.to(self.device)
-        self.optimizer = self.optimizer_class(self.parameters(), lr=lr_schedule(1), **self.optimizer_kwargs)
+        self.optimizer = self.optimizer_class(self.parameters(), lr=lr_schedule(1), **self.optimizer_kwargs)  # type: ignore[call-arg]
         self.scale_rates(self.optimizer)
 
     def _build_mlp_extractor(self) -> None:

@@ -16,18 +16,18 @@ class SpikingGaussianActor(SpikingPolicy):
     """Mixin for SAC's relatives: mean and log standard deviation are read from one spiking network."""
 
     def make_actor(self, features_extractor: Any = None) -> Any:
-        actor = super().make_actor(features_extractor)  # type: ignore[misc]
-        count = get_action_dim(self.action_space)  # type: ignore[attr-defined]
+        actor = super().make_actor(features_extractor)
+        count = get_action_dim(self.action_space)
         net = self.spiking_net(actor.features_dim, 2 * count, actor.net_arch)
         # CrossQ normalises what enters each layer; of its actor's layers the first one's remains.
         normalised = [layer for layer in actor.latent_pi[:1] if isinstance(layer, BatchRenorm1d)]
-        actor.latent_pi = nn.Sequential(*normalised, net).to(self.device)  # type: ignore[attr-defined]
+        actor.latent_pi = nn.Sequential(*normalised, net).to(self.device)
         actor.mu, actor.log_std = Slice(0, count), Slice(count, 2 * count)
         return actor
 
     def make_critic(self, features_extractor: Any = None) -> Any:
-        critic = super().make_critic(features_extractor)  # type: ignore[misc]
-        self.spiking_critic(critic, self.critic_kwargs["net_arch"])  # type: ignore[attr-defined]
+        critic = super().make_critic(features_extractor)
+        self.spiking_critic(critic, self.critic_kwargs["net_arch"])
         return critic
 
 

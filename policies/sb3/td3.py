@@ -12,7 +12,7 @@ class SpikingTD3Policy(SpikingPolicy, TD3Policy):
     """A spiking actor; its output passes through tanh."""
 
     def make_actor(self, features_extractor: Any = None) -> Actor:
-        actor = super().make_actor(features_extractor)
+        actor: Any = super().make_actor(features_extractor)
         outputs = actor.mu[-2].out_features
         net = self.spiking_net(actor.features_dim, outputs, actor.net_arch)
         actor.mu = nn.Sequential(net, nn.Tanh()).to(self.device)
