@@ -91,5 +91,48 @@ def layers() -> None:
         print(row)
 
 
+def policies_of_td3() -> None:
+    """Print the table of policies inside TD3: HalfCheetah-sized, 256-256, batch 256."""
+    from gymnasium import Env, spaces
+    from stable_baselines3 import TD3
+
+    import policies  # noqa: F401
+
+    class Sizes(Env[Any, Any]):
+        """Spaces alone; it is never stepped."""
+
+        observation_space = spaces.Box(-np.inf, np.inf, (17,), np.float32)
+        action_space = spaces.Box(-1.0, 1.0, (6,), np.float32)
+
+        def reset(self, **_: Any) -> Any:
+            return np.zeros(17, np.float32), {}
+
+    rng = np.random.default_rng(0)
+    models = {}
+    for name in ("MlpPolicy", "SpikingPolicy"):
+        model = TD3(name, Sizes(), policy_kwargs={"net_arch": [256, 256]}, batch_size=256, buffer_size=2000, seed=0)
+        model._setup_learn(1)
+        for _ in range(2000):
+            obs, action = rng.standard_normal((2, 1, 17)), rng.uniform(-1, 1, (1, 6))
+            model.replay_buffer.add(obs[0], obs[1], action, rng.standard_normal(1), np.zeros(1), [{}])
+        models[name] = model
+    obs = rng.standard_normal(17).astype(np.float32)
+    times: dict[tuple[str, str], list[float]] = {}
+    for _ in range(ROUNDS):
+        for name, model in models.items():
+            for what, count, call in (
+                ("gradient step", 20, lambda model=model: model.train(gradient_steps=20, batch_size=256)),
+                ("predict", 200, lambda model=model: [model.predict(obs) for _ in range(200)]),
+            ):
+                start = time.perf_counter()
+                call()
+                times.setdefault((what, name), []).append((time.perf_counter() - start) / count)
+    print(f"{'TD3, batch 256':>16s}{'MlpPolicy':>14s}{'SpikingPolicy':>22s}")
+    for what in ("gradient step", "predict"):
+        mlp, spiking = (np.array(times[what, name]) * 1e3 for name in models)
+        print(f"{what:>16s}{np.median(mlp):11.2f} ms{np.median(spiking):12.2f} ms {np.median(spiking / mlp):5.2f}x")
+
+
 if __name__ == "__main__":
     layers()
+    policies_of_td3()

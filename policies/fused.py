@@ -5,7 +5,7 @@ these equations gives the same spikes and gradients, several times slower.
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,9 +39,14 @@ def spiking(
     if c.beta:
         zeros = torch.zeros_like(current[0]) if v is None or a is None else None
         return _ALIF.apply(current, zeros if v is None else v, zeros if a is None else a, c, surrogate)
-    kind = _HardLIF if c.reset == "hard" else _SoftLIF
     # Counted in units of `gain` the equation is h <- decay * v + current.
-    spikes, v = kind.apply(current, v if v is None or c.gain == 1.0 else v / c.gain, c, surrogate)
+    v = v if v is None or c.gain == 1.0 else v / c.gain
+    if c.reset != "hard":
+        spikes, v = _SoftLIF.apply(current, v, c, surrogate)
+    elif torch.is_grad_enabled():
+        spikes, v = _HardLIF.apply(current, v, c, surrogate)
+    else:
+        spikes, v = _hard_steps(current, v, c, [torch.empty_like(current[0])] * current.shape[0])
     assert v is not None
     return spikes, v if c.gain == 1.0 else v * c.gain, None
 
@@ -50,6 +55,20 @@ def filtered(current: Tensor, start: Tensor | None, decay: float) -> Tensor:
     """y_t = decay * y_(t-1) + current_t for every t: (T, B, N), from y_(-1) = start (B, N), or 0."""
     out: Tensor = _Filter.apply(current, start, decay)
     return out
+
+
+def _hard_steps(current: Tensor, v: Tensor | None, c: Constants, hs: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """Spikes and the last potential; potentials before the reset are left in `hs`, one tensor a step."""
+    v_th = constant(c.v_th / c.gain, current.dtype, current.device)
+    s, out = torch.empty_like(current), torch.empty_like(hs[0])
+    for xt, ht, st in zip(current.unbind(), hs, s.unbind(), strict=True):
+        if v is None:
+            ht.copy_(xt)
+        else:
+            torch.add(xt, v, alpha=c.decay, out=ht)
+        torch.gt(ht, v_th, out=st)
+        v = torch.addcmul(ht, ht, st, value=-1.0, out=out)
+    return s, out
 
 
 def first_derivative_only(backward: Callable[..., Any]) -> Callable[..., Any]:
@@ -69,19 +88,10 @@ class _HardLIF(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, current: Tensor, v: Tensor | None, c: Constants, surrogate: Surrogate) -> tuple[Tensor, Tensor]:
-        v_th = constant(c.v_th / c.gain, current.dtype, current.device)
-        h, s = torch.empty_like(current), torch.empty_like(current)
-        ctx.started = v is not None
-        out = torch.empty_like(current[0])
-        for xt, ht, st in zip(current.unbind(), h.unbind(), s.unbind(), strict=True):
-            if v is None:
-                ht.copy_(xt)
-            else:
-                torch.add(xt, v, alpha=c.decay, out=ht)
-            torch.gt(ht, v_th, out=st)
-            v = torch.addcmul(ht, ht, st, value=-1.0, out=out)
+        h = torch.empty_like(current)
+        s, out = _hard_steps(current, v, c, h.unbind())
         ctx.save_for_backward(h, s)
-        ctx.c, ctx.surrogate = c, surrogate
+        ctx.c, ctx.surrogate, ctx.started = c, surrogate, v is not None
         return s, out
 
     @staticmethod

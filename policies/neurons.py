@@ -117,7 +117,8 @@ class Neurons(nn.Module):
             second = currents[-1]
         else:
             spikes, v, second = spiking(currents, v, second, self._fused, self.surrogate)
-        v = v + self.constants.v_rest
+        if self.constants.v_rest:
+            v = v + self.constants.v_rest
         return spikes, (v,) if second is None else (v, second)
 
     def step(self, state: State, current: Tensor) -> tuple[State, Tensor]:

@@ -132,6 +132,24 @@ class SpikingPolicy(_Base):
     def _get_constructor_parameters(self) -> dict[str, Any]:
         return super()._get_constructor_parameters() | self.spiking | self.spiking_options
 
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+        """As torch's, with one sentence when the parameters are of another network."""
+        try:
+            return super().load_state_dict(state_dict, strict, assign)
+        except RuntimeError as error:
+            own = self.state_dict()
+            wrong = [name for name in {**own, **state_dict} if _shape(own, name) != _shape(state_dict, name)]
+            raise ValueError(
+                "These parameters are of a policy with other coders, layers or neurons: "
+                f"'{wrong[0]}' is {_shape(state_dict, wrong[0])}, but {_shape(own, wrong[0])} in this policy; "
+                "make it with the policy_kwargs that they were saved with."
+            ) from error
+
+    def set_training_mode(self, mode: bool) -> None:
+        """As in Stable-Baselines3, where every `predict` walks through all modules; here only when the mode changes."""
+        if mode != self.training:
+            super().set_training_mode(mode)
+
     def predict(
         self,
         observation: Any,
@@ -179,6 +197,10 @@ def unflatten(state: tuple[np.ndarray, ...], rest: NetState, starts: Tensor) -> 
             tuple(torch.where(starts.view(-1, *(1,) * (r.ndim - 1)), r, x) for r, x in zip(part, loaded, strict=True))
         )
     return tuple(parts)
+
+
+def _shape(state_dict: Mapping[str, Any], name: str) -> str:
+    return str(tuple(state_dict[name].shape)) if name in state_dict else "missing"
 
 
 def _scale_rates(optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:

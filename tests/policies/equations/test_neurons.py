@@ -2,7 +2,22 @@ import numpy as np
 import pytest
 import torch
 
-from policies.equations.neurons import CurrentLIF, CurrentLIFState, current_lif, spike_trace
+from policies.equations.neurons import (
+    ALIF,
+    LIF,
+    RESETS,
+    ALIFState,
+    CurrentLIF,
+    CurrentLIFState,
+    SynapticLIF,
+    SynapticLIFState,
+    alif,
+    current_lif,
+    leaky_integrator,
+    lif,
+    spike_trace,
+    synaptic_lif,
+)
 
 CONSTANTS = CurrentLIF()
 
@@ -58,3 +73,74 @@ def test_torch_and_jax_fire_alike() -> None:
         spikes[engine] = np.array(out)
     assert spikes["torch"].sum() > 100
     np.testing.assert_array_equal(spikes["torch"], spikes["jax"])
+
+
+@pytest.mark.parametrize("reset", RESETS)
+def test_lif_steps_as_the_papers_formula(reset: str) -> None:
+    rng = np.random.default_rng(0)
+    v, mine = np.full(8, 0.2), np.full(8, 0.2)
+    for x in rng.normal(1.5, 1.0, (50, 8)):
+        v, s = lif(v, x, LIF(tau_mem=3.0, v_rest=0.2, v_th=1.1), _heaviside, RESETS[reset])
+        for i in range(8):
+            mine[i] += (x[i] - (mine[i] - 0.2)) / 3.0
+            fired = mine[i] > 1.1
+            assert s[i] == fired
+            if fired:
+                mine[i] = {"hard": 0.2, "soft": mine[i] - 0.9, "none": mine[i]}[reset]
+        np.testing.assert_allclose(v, mine, atol=1e-12)
+
+
+def test_popsan_neuron_resets_before_the_next_step() -> None:
+    """As published: v_t = 0.75 v_(t-1) (1 - o_(t-1)) + c_t, c_t = 0.5 c_(t-1) + x_t, o_t = v_t > 0.5."""
+    state, c, v, o = SynapticLIFState(np.zeros(5), np.zeros(5)), np.zeros(5), np.zeros(5), np.zeros(5)
+    fired = 0.0
+    for x in np.random.default_rng(1).normal(0.2, 0.4, (60, 5)):
+        state, s = synaptic_lif(state, x, SynapticLIF(), _heaviside, RESETS["hard"])
+        c = 0.5 * c + x
+        v = 0.75 * v * (1 - o) + c
+        o = (v > 0.5).astype(float)
+        np.testing.assert_array_equal(s, o)
+        fired += o.sum()
+    assert 20 < fired < 250
+
+
+def test_adaptation_slows_firing_under_constant_current() -> None:
+    """Intervals between spikes grow towards a limit; without adaptation they are equal."""
+    intervals = {}
+    for beta in (0.0, 20.0):
+        state, times = ALIFState(np.zeros(1), np.zeros(1)), []
+        for t in range(600):
+            c = ALIF(tau_mem=10.0, tau_adapt=100.0, beta=beta)
+            state, s = alif(state, np.full(1, 3.0), c, _heaviside, RESETS["soft"])
+            if s[0]:
+                times.append(t)
+        intervals[beta] = np.diff(times)
+    assert set(intervals[0.0]) <= {int(intervals[0.0][0]), int(intervals[0.0][0]) + 1}
+    assert intervals[20.0][-1] > 2 * intervals[20.0][0]
+
+
+def test_integrator_sums_a_geometric_series() -> None:
+    v = np.zeros(1)
+    for _ in range(20):
+        v = leaky_integrator(v, np.ones(1), 0.8)
+    assert v[0] == pytest.approx((1 - 0.8**20) / (1 - 0.8))
+
+
+@pytest.mark.parametrize("neuron", ["lif", "synaptic_lif", "alif"])
+def test_torch_layers_and_jax_fire_alike(neuron: str) -> None:
+    import jax.numpy as jnp
+
+    from policies.neurons import NEURONS, Neurons
+
+    currents = np.random.default_rng(2).normal(0.6, 1.0, (200, 4, 32)).astype(np.float32)
+    zeros = jnp.zeros((4, 32))
+    step = {"lif": lif, "synaptic_lif": synaptic_lif, "alif": alif}[neuron]
+    state = {"lif": zeros, "synaptic_lif": SynapticLIFState(zeros, zeros), "alif": ALIFState(zeros, zeros)}[neuron]
+    constants = NEURONS[neuron]()
+    expected = []
+    for x in currents:
+        state, s = step(state, jnp.asarray(x), constants, _heaviside, RESETS["hard"])
+        expected.append(np.asarray(s))
+    spikes, _ = Neurons(32, neuron)(torch.as_tensor(currents))
+    assert 0.01 < spikes.mean() < 0.9
+    np.testing.assert_array_equal(spikes.numpy(), expected)
