@@ -31,6 +31,8 @@ from gymnasium.envs.box2d.car_racing import GRASS_DIM, PLAYFIELD, SCALE, WINDOW_
 from numpy.typing import NDArray
 from pygame import gfxdraw
 
+from envs.car_racing.track import Road
+
 Color = tuple[int, int, int]
 Quads = NDArray[np.float64]  # (2, 4, N): x and y of the four corners of N quadrilaterals
 
@@ -155,18 +157,13 @@ class Shapes:
         self.quads = self.grass
         self.colors = np.zeros((self.grass.shape[2], 3))
 
-    def load(self, env: CarRacing) -> None:
-        """Take over a new track. Gymnasium recolours a tile in place when it is touched, so each tile's colour becomes a
-        row of one array: all colours can then be read at once."""
-        road_quads = as_quads([corners for corners, _ in env.road_poly])
-        self.quads = np.concatenate((self.grass, road_quads), axis=2)
-        self.colors = np.array([env.grass_color] * self.grass.shape[2] + [color for _, color in env.road_poly], np.float64)
-        rows = self.colors[self.grass.shape[2] :]
-        tile_rows = [row for row, (_, color) in zip(rows, env.road_poly, strict=True) if isinstance(color, np.ndarray)]
-        tiles: list[Any] = env.road or []
-        for tile, row in zip(tiles, tile_rows, strict=True):
-            tile.color = row
-        env.road_poly = [(corners, row) for (corners, _), row in zip(env.road_poly, rows, strict=True)]
+    def load(self, road: Road, grass_color: Any) -> Road:
+        """Take over a new road. It is returned with rows of this object's colours as its own: Gymnasium recolours a tile in
+        place when it is touched, and thus recolours it here."""
+        patches = self.grass.shape[2]
+        self.quads = np.concatenate((self.grass, road.corners.transpose(2, 1, 0)), axis=2)
+        self.colors = np.concatenate((np.tile(np.asarray(grass_color, np.float64), (patches, 1)), road.colors))
+        return road._replace(colors=self.colors[patches:])
 
     def seen(self, camera: Camera, size: tuple[int, int], hidden: float) -> Iterator[tuple[Any, Any]]:
         """Corners and colour of each shape whose bounding box meets the window above its `hidden` first rows."""
