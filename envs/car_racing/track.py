@@ -139,9 +139,7 @@ def pave(lap: list[Point], color: Any) -> Road:
     tile_colors = np.asarray(color) + SHADES[order % 3, None]
     kerb_colors = np.where(kerbs[:, None] % 2 == 0, WHITE, RED)
     return Road(
-        np.insert(
-            strip(-TRACK_WIDTH, TRACK_WIDTH), kerbs + 1, strip(side * TRACK_WIDTH, side * (TRACK_WIDTH + BORDER))[kerbs], 0
-        ),
+        np.insert(tiles, kerbs + 1, borders, axis=0),
         np.insert(tile_colors, kerbs + 1, kerb_colors, axis=0),
         order + np.searchsorted(kerbs, order),
     )
