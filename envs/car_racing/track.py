@@ -1,7 +1,7 @@
 """Random tracks, number for number those of Gymnasium's CarRacing from the same generator, several times faster.
 
-An attempt at a track draws twelve checkpoints, drives around them and keeps the lap before the last one. Only that lap is
-made into polygons, all at once, and the road's bodies are moved from one track to the next instead of being replaced.
+An attempt at a track draws twelve checkpoints, drives around them and keeps the last whole lap. It is made into polygons all
+at once, and the road's bodies are moved from one track to the next instead of being replaced.
 """
 
 import math
