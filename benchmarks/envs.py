@@ -3,6 +3,7 @@
 import os
 import time
 import warnings
+from importlib.util import find_spec
 from typing import Any
 
 os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1")
@@ -34,9 +35,20 @@ class Runner:
         return steps / (time.perf_counter() - start)
 
 
-def compare(ours: str, reference: str, kwargs: dict[str, Any], rounds: int = 5, seconds: float = 1.5) -> Any:
+class EnvPoolRunner(Runner):
+    """EnvPool's environment on one thread."""
+
+    def __init__(self, env_id: str) -> None:
+        import envpool
+
+        self.env = envpool.make(env_id, "gymnasium", num_envs=1, num_threads=1, seed=0)
+        self.env.action_space.seed(0)
+        self.actions = [self.env.action_space.sample()[None] for _ in range(1000)]
+        self.env.reset()
+
+
+def compare(a: Runner, b: Runner, rounds: int = 5, seconds: float = 1.5) -> Any:
     """Median rates of both, measured in turns."""
-    a, b = Runner(ours, **kwargs), Runner(reference)
     rates = np.array([(a.rate(seconds), b.rate(seconds)) for _ in range(rounds)])
     return np.median(rates[:, 0]), np.median(rates[:, 1]), np.median(rates[:, 0] / rates[:, 1])
 
@@ -96,13 +108,20 @@ def main() -> None:
     def row(name: str, result: Any) -> None:
         print(f"{name:58s}{result[0]:10,.0f}{result[1]:11,.0f}{result[2]:8.2f}", flush=True)
 
-    for renderer in ("exact", "fast"):
-        result = compare("CarRacingEarlyStop-v0", "CarRacing-v3", {"renderer": renderer, "patience": None})
-        row(f"CarRacingEarlyStop-v0 {renderer} / CarRacing-v3", result)
-    row("DamagedAnt-v0 damaged / Ant-v5", compare("DamagedAnt-v0", "Ant-v5", {"damage": "front_left_short"}))
-    row("RobotTrajectory-v0 / Pendulum-v1", compare("RobotTrajectory-v0", "Pendulum-v1", {}))
+    car = "CarRacingEarlyStop-v0"
+    for patience, stop in ((None, "no early stop"), (20, "early stop")):
+        for renderer in ("exact", "fast"):
+            ours = Runner(car, renderer=renderer, patience=patience)
+            row(f"{car} {renderer}, {stop} / CarRacing-v3", compare(ours, Runner("CarRacing-v3")))
+    if find_spec("envpool"):
+        ours = Runner(car, renderer="fast", patience=None)
+        row(f"{car} fast, no early stop / EnvPool", compare(ours, EnvPoolRunner("CarRacing-v3")))
+    row("DamagedAnt-v0 damaged / Ant-v5", compare(Runner("DamagedAnt-v0", damage="front_left_short"), Runner("Ant-v5")))
+    row("RobotTrajectory-v0 / Pendulum-v1", compare(Runner("RobotTrajectory-v0"), Runner("Pendulum-v1")))
+    print(f"2,000 resets of {car}: {growth(car):+.1f} MB")
+    changing = growth("DamagedAntBullet-v0", damage={"none": 0.5, "front_right_short": 0.5})
+    print(f"2,000 resets of DamagedAntBullet-v0 with changing bodies: {changing:+.1f} MB")
     row("BraxVecEnv of 256 Humanoids / bare jitted step", brax_vec_env())
-    print(f"2,000 resets of CarRacingEarlyStop-v0: {growth('CarRacingEarlyStop-v0'):+.1f} MB")
 
 
 if __name__ == "__main__":

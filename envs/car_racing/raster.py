@@ -31,7 +31,10 @@ from gymnasium.envs.box2d.car_racing import GRASS_DIM, PLAYFIELD, SCALE, WINDOW_
 from numpy.typing import NDArray
 from pygame import gfxdraw
 
+from envs.car_racing.track import Road
+
 Color = tuple[int, int, int]
+Corners = list[tuple[float, float]]
 Quads = NDArray[np.float64]  # (2, 4, N): x and y of the four corners of N quadrilaterals
 
 BAR = WINDOW_H // 8  # height of the black bar with the indicators
@@ -147,6 +150,15 @@ def draw_bar(env: CarRacing, window: pygame.Surface) -> None:
     window.blit(score, score.get_rect(center=(60, WINDOW_H - BAR / 2)))
 
 
+def in_tuples(array: NDArray[Any], *sizes: int) -> Iterator[Any]:
+    """Nested tuples of an array's numbers, the innermost size first. They are made one after the other: hundreds of lists at
+    once would start the garbage collector in every frame."""
+    items: Iterator[Any] = iter(array.ravel().tolist())
+    for size in sizes:
+        items = zip(*[items] * size, strict=True)
+    return items
+
+
 class Shapes:
     """Everything on the ground, in drawing order: grass patches, then the road with its kerbs."""
 
@@ -155,18 +167,13 @@ class Shapes:
         self.quads = self.grass
         self.colors = np.zeros((self.grass.shape[2], 3))
 
-    def load(self, env: CarRacing) -> None:
-        """Take over a new track. Gymnasium recolours a tile in place when it is touched, so each tile's colour becomes a
-        row of one array: all colours can then be read at once."""
-        road_quads = as_quads([corners for corners, _ in env.road_poly])
-        self.quads = np.concatenate((self.grass, road_quads), axis=2)
-        self.colors = np.array([env.grass_color] * self.grass.shape[2] + [color for _, color in env.road_poly], np.float64)
-        rows = self.colors[self.grass.shape[2] :]
-        tile_rows = [row for row, (_, color) in zip(rows, env.road_poly, strict=True) if isinstance(color, np.ndarray)]
-        tiles: list[Any] = env.road or []
-        for tile, row in zip(tiles, tile_rows, strict=True):
-            tile.color = row
-        env.road_poly = [(corners, row) for (corners, _), row in zip(env.road_poly, rows, strict=True)]
+    def load(self, road: Road, grass_color: Any) -> Road:
+        """Take over a new road. It is returned with rows of this object's colours as its own: Gymnasium recolours a tile in
+        place when it is touched, and thus recolours it here."""
+        patches = self.grass.shape[2]
+        self.quads = np.concatenate((self.grass, road.corners.transpose(2, 1, 0)), axis=2)
+        self.colors = np.concatenate((np.tile(np.asarray(grass_color, np.float64), (patches, 1)), road.colors))
+        return road._replace(colors=self.colors[patches:])
 
     def seen(self, camera: Camera, size: tuple[int, int], hidden: float) -> Iterator[tuple[Any, Any]]:
         """Corners and colour of each shape whose bounding box meets the window above its `hidden` first rows."""
@@ -175,36 +182,37 @@ class Shapes:
         across = (high[0] >= -EDGE) & (low[0] <= size[0] + EDGE)
         shown = np.flatnonzero(across & (high[1] >= hidden - EDGE) & (low[1] <= size[1] + EDGE))
         # pygame wants whole numbers; like Gymnasium, fractions of a colour are dropped
-        return zip(corners[:, :, shown].T.tolist(), self.colors[shown].astype(np.uint8).tolist(), strict=True)
+        return zip(in_tuples(corners[:, :, shown].T, 2, 4), in_tuples(self.colors[shown].astype(np.uint8), 3), strict=True)
 
 
-def box(left: float, right: float, low: float, high: float) -> NDArray[np.float64]:
-    """(2, 4) corners of an upright rectangle."""
-    return np.array([[left, right, right, left], [low, low, high, high]])
+def box(right: float, low: float, high: float) -> Corners:
+    """An upright rectangle around the y axis."""
+    return [(-right, low), (right, low), (right, high), (-right, high)]
 
 
-HULL = [SIZE * np.array(corners, np.float64).T for corners in (HULL_POLY1, HULL_POLY2, HULL_POLY3, HULL_POLY4)]
-TYRE = SIZE * box(-WHEEL_W, WHEEL_W, -WHEEL_R, WHEEL_R)
+HULL = [[(SIZE * x, SIZE * y) for x, y in corners] for corners in (HULL_POLY1, HULL_POLY2, HULL_POLY3, HULL_POLY4)]
+HALF_TYRE = SIZE * WHEEL_W
+TYRE_RADIUS = SIZE * WHEEL_R
+TYRE = box(HALF_TYRE, -TYRE_RADIUS, TYRE_RADIUS)
 
 
-def mark_on_tyre(phase: float) -> NDArray[np.float64] | None:
+def mark_on_tyre(phase: float) -> Corners | None:
     """The grey mark, 1.2 rad of the tyre's circumference, seen from above; None while it is below."""
     angles = (phase, phase + 1.2)
     if all(math.sin(angle) > 0 for angle in angles):
         return None
     back, front = (math.copysign(1, math.cos(angle)) if math.sin(angle) > 0 else math.cos(angle) for angle in angles)
-    return SIZE * box(-WHEEL_W, WHEEL_W, WHEEL_R * back, WHEEL_R * front)
+    return box(HALF_TYRE, TYRE_RADIUS * back, TYRE_RADIUS * front)
 
 
-def car_polygons(car: Car) -> Iterator[tuple[NDArray[np.float64], Color]]:
-    """(2, K) corners relative to the hull in metres, and colours. The camera turns with the hull, so only wheels move."""
+def car_polygons(car: Car) -> Iterator[tuple[Corners, Color]]:
+    """Corners relative to the hull in metres, and colours. The camera turns with the hull, so only wheels move."""
     for wheel, place in zip(car.wheels, WHEELPOS, strict=True):
-        cos, sin = math.cos(wheel.joint.angle), math.sin(wheel.joint.angle)
-        turn, centre = np.array([[cos, -sin], [sin, cos]]), SIZE * np.array(place)[:, None]
-        yield turn @ TYRE + centre, WHEEL_COLOR
-        mark = mark_on_tyre(wheel.phase)
-        if mark is not None:
-            yield turn @ mark + centre, WHEEL_WHITE
+        angle = wheel.joint.angle
+        cos, sin, left, low = math.cos(angle), math.sin(angle), SIZE * place[0], SIZE * place[1]
+        for corners, color in ((TYRE, WHEEL_COLOR), (mark_on_tyre(wheel.phase), WHEEL_WHITE)):
+            if corners is not None:
+                yield [(cos * x - sin * y + left, sin * x + cos * y + low) for x, y in corners], color
     for corners in HULL:
         yield corners, HULL_COLOR
 
@@ -272,9 +280,9 @@ class FastPainter:
             pygame.draw.polygon(self.canvas, whole(env.bg_color), camera.project(FIELD)[:, :, 0].T.tolist())
         for polygon, color in self.shapes.seen(camera, self.canvas.get_size(), 0):
             pygame.draw.polygon(self.canvas, color, polygon)
-        hull = self.scale * np.array([[WINDOW_W / 2], [WINDOW_H / 4 - BAR]])
+        zoom, left, low = camera.zoom, self.scale * WINDOW_W / 2, self.scale * (WINDOW_H / 4 - BAR)
         for corners, color in car_polygons(car_of(env)):
-            pygame.draw.polygon(self.canvas, color, (camera.zoom * corners + hull).T.tolist())
+            pygame.draw.polygon(self.canvas, color, [(zoom * x + left, zoom * y + low) for x, y in corners])
         pygame.transform.smoothscale(self.canvas, self.state_scene.get_size(), self.state_scene)
         self.state.blit(pygame.transform.flip(self.state_scene, False, True), (0, 0))
         draw_bar(env, self.window)

@@ -11,6 +11,7 @@ from gymnasium.utils import EzPickle
 from envs.damaged import robots
 from envs.damaged.applier import Applier
 from envs.damaged.course import Course, check_action
+from envs.damaged.display import check_display
 from envs.damaged.picture import draw
 
 SENSES = {
@@ -41,6 +42,7 @@ class DamagedMujocoEnv(MujocoEnv, EzPickle):
             raise ValueError(f"renderer='{renderer}' is unknown; use 'opengl' or 'software'.")
         if renderer == "software" and kwargs.get("render_mode") not in (None, "rgb_array"):
             raise ValueError(f"renderer='software' draws 'rgb_array' only, not render_mode='{kwargs['render_mode']}'.")
+        check_display(kwargs.get("render_mode"))
         self._software = renderer == "software"
         self._course = Course(self.robot.anatomy, damage, horizon)
         self._observe_damage = observe_damage

@@ -17,6 +17,7 @@ from gymnasium.utils import EzPickle
 from envs.damage import Damage, Fault, parse_damage
 from envs.damaged.bullet_model import ANATOMY, JOINTS, Structure, model_file, structure_of
 from envs.damaged.course import Course, check_action
+from envs.damaged.display import check_display
 
 
 @contextmanager
@@ -200,6 +201,7 @@ class DamagedAntBullet(WalkerBaseBulletEnv, EzPickle):
     def __init__(
         self, damage: Any = None, observe_damage: bool = False, horizon: int = 1000, render_mode: str | None = None
     ) -> None:
+        check_display(render_mode)
         self._course = Course(ANATOMY, damage, horizon)
         _check_schedules(self._course.damage)
         self._observe_damage = observe_damage

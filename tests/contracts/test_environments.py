@@ -4,6 +4,7 @@ Brax ids are checked under every physics in tests/envs/brax.
 """
 
 import pickle
+import sys
 import warnings
 from typing import Any
 
@@ -21,6 +22,12 @@ ARGUMENTS: dict[str, tuple[dict[str, Any], ...]] = {
     "DamagedHopper-v0": ({}, {"damage": "weaken:foot_joint"}),
     "DamagedWalker2d-v0": ({}, {"damage": "noisy:torso=0.1@0/4:2"}),
     "DamagedHumanoid-v0": ({}, {"damage": "slack:left_knee+dead:inertias"}),
+    "DamagedAntBullet-v0": (
+        {},
+        {"damage": "front_right_short", "observe_damage": True},
+        {"damage": {"none": 0.5, "lock:rear_left_hip@2..9": 0.5}},
+        {"damage": "front_left_leg+noisy:contacts=0.1@0/4:2", "horizon": 12},
+    ),
     "RobotTrajectory-v0": ({}, {"obs_mode": "clock", "fixed_trajectory_seed": 3}, {"preview": 2, "reward_type": "neg_sq"}),
     "CarRacingEarlyStop-v0": ({}, {"renderer": "fast", "frame_skip": 3, "grayscale": True, "obs_size": 48}),
 }
@@ -99,6 +106,23 @@ def test_it_can_be_seen(case) -> None:
     assert frame.ndim == 3
     assert frame.shape[2] == 3
     assert frame.std() > 5, "an empty picture"
+    env.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have a screen")
+def test_a_window_opens_or_the_error_names_the_cause(case, monkeypatch: pytest.MonkeyPatch) -> None:
+    env_id, kwargs = case
+    monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
+    if "Damaged" in env_id:
+        with pytest.raises(RuntimeError, match="'human' needs a screen"):
+            gymnasium.make(env_id, render_mode="human", **kwargs)
+        return
+    pytest.importorskip("pygame")
+    env = gymnasium.make(env_id, render_mode="human", **kwargs)
+    env.reset(seed=0)
+    env.step(env.action_space.sample())
     env.close()
 
 
