@@ -65,13 +65,14 @@ def to_nir(source: Any, dt: float = 1e-4, coders: bool = True) -> nir.NIRGraph:
     NIR's neurons know hard resets only. A soft reset is `LI` -> `Threshold`, whose spike a `Scale` takes back in the next
     step as -d_mem * (v_th - v_rest); "none" is the same without it. A synapse is another `LI` before the membrane's.
 
-    `snntorch.import_nir.import_from_nir(graph.nodes["core"])` loads cores with hard resets, without lateral connections;
-    it reads every file with a step of 1e-4 s, the default of `dt`.
+    `snntorch.import_nir.import_from_nir(graph.nodes["core"])` loads cores with hard resets and without lateral connections
+    (snnTorch 1.0.0 wires what is recurrent wrongly). It reads every file with a step of 1e-4 s, the default of `dt`.
 
     :param source: a `SpikingNet`, a spiking policy, or an algorithm that has one. Only an algorithm knows its
         `VecNormalize`, whose constants are put into the metadata. A policy's features are its flattened observations.
     :param dt: seconds of one step
-    :param coders: False gives the core alone, for encoders that NIR cannot say and coders that run elsewhere
+    :param coders: False gives the core alone, for encoders that NIR cannot say and coders that run elsewhere. CrossQ's
+        normalisation of features is in the encoder.
     :return: the graph. Metadata: "dt" (s), "n_timesteps", "encoder", "decoder", "neuron", "reset", "stateful" (potentials
         persist between observations), and of policies "observation_space", "action_space" (as text, with "low" and "high"
         of boxes), "preprocessing", "action" (how outputs become actions) and "normalisation".
@@ -87,7 +88,7 @@ def to_nir(source: Any, dt: float = 1e-4, coders: bool = True) -> nir.NIRGraph:
     elif isinstance(policy, SpikingPolicy):
         net = acting_net(policy)
     else:
-        raise TypeError(f"NIR export takes a SpikingNet, a spiking policy or its algorithm, not a {type(policy).__name__}.")
+        raise TypeError(f"NIR export takes a SpikingNet, a spiking policy or its algorithm, not {type(policy).__name__}.")
     neurons: Any = net.layers[0].neurons
     metadata = {
         "dt": dt,
@@ -185,9 +186,9 @@ def _encoder(encoder: Encoder, normalised: list[BatchRenorm]) -> nir.NIRGraph:
     if isinstance(encoder, AdaptiveEncoder):
         if encoder.time_only:
             weight = np.concatenate([np.diag(w) for w in _array(encoder.weight)[:, 0]])
-            chain["code"] = _affine(weight, _array(encoder.bias).reshape(-1))
+            chain["weights"] = _affine(weight, _array(encoder.bias).reshape(-1))
         else:
-            chain["code"] = _affine(_array(encoder.map.weight), _array(encoder.map.bias))
+            chain["weights"] = _affine(_array(encoder.map.weight), _array(encoder.map.bias))
         about = {"runs": "once per observation", "layout": f"row t * {encoder.size} + j is current j at step t"}
     elif isinstance(encoder, DirectEncoder):
         about = {"runs": "at every step, on the same observation"}
@@ -202,11 +203,11 @@ def _encoder(encoder: Encoder, normalised: list[BatchRenorm]) -> nir.NIRGraph:
 def _decoder(decoder: Decoder, dt: float) -> nir.NIRGraph:
     steps = {"runs": "at every step"}
     if isinstance(decoder, PopulationDecoder):
-        code = _affine(_array(torch.block_diag(*decoder.weight)), _array(decoder.bias))
+        weights = _affine(_array(torch.block_diag(*decoder.weight)), _array(decoder.bias))
     else:
         linear: Any = decoder.map
-        code = _affine(_array(linear.weight), _array(linear.bias))
-    chain: Nodes = {"code": code}
+        weights = _affine(_array(linear.weight), _array(linear.bias))
+    chain: Nodes = {"weights": weights}
     if isinstance(decoder, MembraneDecoder | LateralDecoder):
         chain["membrane"] = _integrator(np.full(decoder.outputs, decoder.decay), dt)
         about = steps | {"read": decoder.read if isinstance(decoder, MembraneDecoder) else "last"}
@@ -214,7 +215,7 @@ def _decoder(decoder: Decoder, dt: float) -> nir.NIRGraph:
         about = {"runs": "once after the last step", "layout": "column t * H + j is the spike of neuron j of H at step t"}
     else:
         about = steps | {"read": "mean"}
-    return _graph(code.weight.shape[1], chain, about)
+    return _graph(weights.weight.shape[1], chain, about)
 
 
 def _graph(size: int, chain: Nodes, metadata: dict[str, Any], loops: Sequence[Loop] = ()) -> nir.NIRGraph:
