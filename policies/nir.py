@@ -150,8 +150,8 @@ def _neurons(neurons: Neurons, dt: float, i: int) -> tuple[Nodes, list[Loop], Ar
     decays = {name: np.full(neurons.size, decay) for name, decay in fixed.items()}
     decays |= {name: _array(torch.sigmoid(logit)) for name, logit in neurons.decay_logits.items()}
     for name, decay in decays.items():
-        if not ((decay >= 0.0) & (decay < 1.0)).all():
-            raise ValueError(f"A {name} of {decay[0]} per step has no time constant in NIR; it must be in [0, 1).")
+        if (wrong := decay[(decay < 0.0) | (decay >= 1.0)]).size:
+            raise ValueError(f"A {name} of {wrong[0]} per step has no time constant in NIR; it must be in [0, 1).")
     decay, synaptic = decays["decay_mem"], "decay_syn" in decays
     gain = np.ones_like(decay) if synaptic else 1.0 - decay
     threshold = np.full_like(decay, c.v_th - c.v_rest)
@@ -165,8 +165,8 @@ def _neurons(neurons: Neurons, dt: float, i: int) -> tuple[Nodes, list[Loop], Ar
     tau = dt / (1.0 - decay)
     if not synaptic:
         return {f"neurons_{i}": nir.LIF(tau=tau, **membrane)}, [], gain
-    open_ = 1.0 - decays["decay_syn"]
-    return {f"neurons_{i}": nir.CubaLIF(tau_mem=tau, tau_syn=dt / open_, w_in=1.0 / open_, **membrane)}, [], gain
+    w_in = 1.0 / (1.0 - decays["decay_syn"])
+    return {f"neurons_{i}": nir.CubaLIF(tau_mem=tau, tau_syn=dt * w_in, w_in=w_in, **membrane)}, [], gain
 
 
 def _integrator(decay: Array, dt: float) -> nir.NIRNode:

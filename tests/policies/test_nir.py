@@ -40,6 +40,8 @@ def make_net(neuron="lif", reset="hard", **kwargs) -> SpikingNet:
     for module in net.modules():
         for logit in getattr(module, "decay_logits", {}).values():
             logit.data += torch.randn_like(logit)
+    if hasattr(net.decoder, "lateral_bias"):
+        net.decoder.lateral_bias.data.normal_(0.0, 0.2)
     return net
 
 
