@@ -28,11 +28,10 @@ class Encoder(nn.Module):
     constant: ClassVar[bool] = False
     spikes: ClassVar[bool] = False  # whether the sequence is of 0 and 1
 
-    def __init__(self, features: int, n_timesteps: int, size: int | None = None) -> None:
+    def __init__(self, features: int, n_timesteps: int) -> None:
         super().__init__()
-        self.features = features
+        self.features = self.size = features
         self.n_timesteps = n_timesteps
-        self.size = features if size is None else size
 
     def forward(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         raise NotImplementedError
@@ -101,7 +100,8 @@ class PopulationEncoder(Encoder):
         ):
             if value not in allowed:
                 raise ValueError(f"{name}='{value}' of a population encoder must be one of {', '.join(allowed)}.")
-        super().__init__(features, n_timesteps, features * n_pop)
+        super().__init__(features, n_timesteps)
+        self.size = features * n_pop
         self.coding, self.squash = coding, squash
         self.stochastic = coding == "poisson"  # type: ignore[misc]
         self.constant = coding == "direct"  # type: ignore[misc]

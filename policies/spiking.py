@@ -1,5 +1,6 @@
 """A feed-forward spiking network that takes numbers and gives numbers, as an MLP does."""
 
+import inspect
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -148,11 +149,9 @@ class SpikingNet(nn.Module):
 
 def _build(what: str, name: str, kind: type[Any], kwargs: Mapping[str, Any] | None, *args: Any) -> Any:
     """An encoder or decoder; an argument that it has not is named together with those that it has."""
-    kwargs = dict(kwargs or {})
-    positional = {"self", "features", "hidden", "outputs", "n_timesteps", "neuron", "size"}
-    known = [n for n in kind.__init__.__code__.co_varnames[: kind.__init__.__code__.co_argcount] if n not in positional]
-    for key in kwargs:
+    known = list(inspect.signature(kind).parameters)[len(args) :]
+    for key in kwargs or {}:
         if key not in known:
             told = nearest(key, known) if known else "It has none."
             raise ValueError(f"The {what} '{name}' has no argument '{key}'. {told}")
-    return kind(*args, **kwargs)
+    return kind(*args, **(kwargs or {}))
