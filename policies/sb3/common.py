@@ -1,5 +1,6 @@
 """What all spiking policies share: their arguments, learning rates, and membranes that outlast a step."""
 
+import inspect
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -9,30 +10,27 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, Combine
 from stable_baselines3.common.type_aliases import Schedule
 from torch import Tensor, nn
 
-from policies.encoders import ENCODERS
-from policies.names import choose
+from policies.names import nearest
 from policies.spiking import NetState, SpikingNet
+
+NET_ARGUMENTS = list(inspect.signature(SpikingNet).parameters)[3:]
+"""What policies pass on to their networks, whose sizes they know themselves."""
 
 # What the mixins go before; for type checkers, any policy will do.
 _Base: Any = object
 
 
 class SpikingPolicy(_Base):
-    """Mixin that goes before a policy of Stable-Baselines3 and takes these arguments besides its own (`policy_kwargs`).
+    """Mixin that goes before a policy of Stable-Baselines3 and takes these arguments (`policy_kwargs`) besides that policy's
+    own and those of `SpikingNet`: `n_timesteps`, `encoder`, `decoder`, `encoder_kwargs`, `decoder_kwargs`, `neuron`,
+    `neuron_kwargs`, `surrogate`, `surrogate_width`, `initial_rate`.
 
     :param net_arch: sizes of the spiking layers, or a dictionary as in Stable-Baselines3 (default: 256, 256)
-    :param n_timesteps: steps of the network for one observation
-    :param encoder: "adaptive", "direct", "population", "rate" or "latency"; arguments in `encoder_kwargs`
-    :param decoder: "adaptive", "rate", "membrane", "population" or "lateral"; arguments in `decoder_kwargs`
-    :param neuron: "lif", "synaptic_lif" or "alif"; arguments in `neuron_kwargs`
-    :param surrogate: "arctan", "rectangular", "fast_sigmoid", "gaussian", "multi_gaussian" or "triangular"
-    :param surrogate_width: how far from the threshold gradients reach
-    :param initial_rate: fraction of neurons that fires per step before learning
     :param critic: "mlp" or "spiking"
     :param stateful: `predict` lets potentials persist from one step of the environment to the next. Training is from rest
         all the same; `SpikingRecurrentPolicy` trains with what `predict` does.
-    :param coder_lr_scale: the encoder's and decoder's learning rate as a multiple of the algorithm's
-    :param lr_scale: the same for the whole actor
+    :param coder_lr_scale: the encoder's and decoder's learning rate as a multiple of the actor's
+    :param lr_scale: the actor's learning rate as a multiple of the algorithm's
     """
 
     features: ClassVar[type[BaseFeaturesExtractor] | None] = FlattenExtractor  # None: the policy takes no such argument
@@ -42,47 +40,26 @@ class SpikingPolicy(_Base):
         self,
         *args: Any,
         net_arch: Any = None,
-        n_timesteps: int = 4,
-        encoder: str = "adaptive",
-        decoder: str = "adaptive",
-        encoder_kwargs: Mapping[str, Any] | None = None,
-        decoder_kwargs: Mapping[str, Any] | None = None,
-        neuron: str = "lif",
-        neuron_kwargs: Mapping[str, Any] | None = None,
-        surrogate: str = "arctan",
-        surrogate_width: float | None = None,
-        initial_rate: float | None = 0.15,
         critic: str = "mlp",
         stateful: bool = False,
         coder_lr_scale: float = 1.0,
         lr_scale: float = 1.0,
         **kwargs: Any,
     ) -> None:
-        choose("critic", critic, {"mlp": None, "spiking": None})
+        if critic not in ("mlp", "spiking"):
+            raise ValueError(f"Unknown critic '{critic}'. {nearest(critic, ('mlp', 'spiking'))}")
         for name, scale in (("coder_lr_scale", coder_lr_scale), ("lr_scale", lr_scale)):
             if not scale > 0:
                 raise ValueError(f"{name}={scale} must be positive.")
         if kwargs.get("use_sde"):
             raise ValueError("Spiking policies have no state-dependent exploration; leave use_sde=False.")
-        self.spiking: dict[str, Any] = {
-            "n_timesteps": n_timesteps,
-            "encoder": encoder,
-            "decoder": decoder,
-            "encoder_kwargs": dict(encoder_kwargs or {}),
-            "decoder_kwargs": dict(decoder_kwargs or {}),
-            "neuron": neuron,
-            "neuron_kwargs": dict(neuron_kwargs or {}),
-            "surrogate": surrogate,
-            "surrogate_width": surrogate_width,
-            "initial_rate": initial_rate,
-        }
+        self.spiking = {name: kwargs.pop(name) for name in NET_ARGUMENTS if name in kwargs}
         self.spiking_options: dict[str, Any] = {
             "critic": critic,
             "stateful": stateful,
             "coder_lr_scale": coder_lr_scale,
             "lr_scale": lr_scale,
         }
-        choose("encoder", encoder, ENCODERS)
         if self.features is not None:
             kwargs.setdefault("features_extractor_class", self.features)
         super().__init__(*args, net_arch=[256, 256] if net_arch is None else net_arch, **kwargs)
