@@ -29,11 +29,13 @@ class Call(NamedTuple):
 
     :param encoded: what the encoder gave, (T, B, S), or (1, B, S) where it is the same at every step
     :param layers: the spiking layers, and last the decoder's own neurons where it has some
+    :param from_rest: the neurons did not go on from the call before
     :param carried: (B, N) spikes that a lateral decoder kept from the call before; None from rest
     """
 
     encoded: Tensor
     layers: tuple[Fired, ...]
+    from_rest: bool
     carried: Tensor | None
 
 
@@ -81,7 +83,7 @@ class Watch:
             distances = [step for currents, state, _ in calls for step in neurons.distances(currents, state)]
             spikes = [step for _, _, fired in calls for step in fired]
             layers.append(Fired(torch.stack(spikes), torch.stack(distances)))
-        call = Call(self._encoded, tuple(layers), self._carried)
+        call = Call(self._encoded, tuple(layers), self._calls[self.neurons[0]][0][1] is None, self._carried)
         self._encoded = None
         return call
 
