@@ -188,7 +188,8 @@ class Tally:
             self._encoded.add(call.encoded[:, kept])
         for sums, fired, neurons in zip(self._layers, call.layers, self.watch.neurons, strict=True):
             sums.add(fired.spikes[:, kept], fired.distances[:, kept], neurons)
-        self._lateral += _lateral_spikes(call, kept)
+        if isinstance(self.watch.net.decoder, LateralDecoder):
+            self._lateral += _lateral_spikes(call, kept)
 
     def card(self, neuron_updates: bool = False, e_mac: float = E_MAC, e_ac: float = E_AC) -> EnergyCard:
         """The means so far."""
