@@ -202,9 +202,9 @@ class Tally:
         layers.append(LayerCost("encoder", net.encoder.size, macs, synops, rate, silent))
         real = 0 if net.encoder.spikes else net.encoder.size * (1 if net.encoder.constant else t)
         spikes = self._encoded.spikes / n
-        for i, (layer, sums) in enumerate(zip(net.layers, self._layers, strict=False)):
+        for i, (layer, sums) in enumerate(zip(net.spiking_layers(), self._layers, strict=False)):
             size = sums.size
-            updates = t * size * UPDATE_MACS[layer.neurons.neuron] if neuron_updates else 0  # type: ignore[union-attr, index]
+            updates = t * size * UPDATE_MACS[layer.neurons.neuron] if neuron_updates else 0
             layers.append(LayerCost(f"layer {i}", size, real * size + updates, spikes * size, *sums.means()))
             real, spikes = 0, sums.spikes / n
         macs, synops, means = self._decoding(neuron_updates, spikes)

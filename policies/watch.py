@@ -11,7 +11,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
-from policies.decoders import LateralDecoder
+from policies.decoders import LateralDecoder, PopulationDecoder
 from policies.neurons import Neurons, State
 from policies.sb3.common import acting_net
 from policies.spiking import SpikingNet
@@ -51,7 +51,7 @@ class Watch:
         if not (isinstance(self.acting, nn.Module) and any(isinstance(m, SpikingNet) for m in self.acting.modules())):
             raise ValueError(f"{type(policy).__name__} has no spiking network; give a model of a spiking policy.")
         self.net = acting_net(policy)
-        self.neurons = spiking_layers(self.net)
+        self.neurons = all_neurons(self.net)
         self.features_macs = 0
         self._handles: list[Any] = []
         self._encoded: Tensor | None = None
@@ -154,7 +154,7 @@ def play(
         played += 1
 
 
-def spiking_layers(net: SpikingNet) -> list[Neurons]:
+def all_neurons(net: SpikingNet) -> list[Neurons]:
     """The neurons of every spiking layer, and last a decoder's own."""
-    layers: list[Any] = [*net.layers, *([net.decoder] if net.decoder.population else [])]
-    return [layer.neurons for layer in layers]
+    own = [net.decoder.neurons] if isinstance(net.decoder, PopulationDecoder) else []
+    return [*(layer.neurons for layer in net.spiking_layers()), *own]
