@@ -281,7 +281,8 @@ class EnergyCallback(BaseCallback):
     """Logs the energy card's figures (`EnergyCard.tags`) while a model learns; the last card is `card`.
 
     :param eval_env: environment to play `episodes` episodes in. None: count the decisions of the training itself, as it
-        explores, over the last `steps` calls before each entry; that plays no further steps.
+        explores, over the last `steps` calls before each entry; that plays no further steps. ARS acts with copies of its
+        policy and needs an `eval_env`.
     :param freq: calls of `env.step` between entries, as EvalCallback's `eval_freq`
     :param neuron_updates: count the neurons' own updates as well
     """
