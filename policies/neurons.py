@@ -121,15 +121,31 @@ class Neurons(nn.Module):
             v = v + self.constants.v_rest
         return spikes, (v,) if second is None else (v, second)
 
-    def step(self, state: State, current: Tensor) -> tuple[State, Tensor]:
-        """One step of the neuron's equation, without refractory steps."""
+    def step(self, state: State, current: Tensor, spike: Callable[[Tensor], Tensor] | None = None) -> tuple[State, Tensor]:
+        """One step of the neuron's equation, without refractory steps; `spike` may stand in for the surrogate."""
         c: Any = self._learned() if self.decay_logits else self.constants
+        spike = spike or self.surrogate
         if self.neuron == "lif":
-            v, s = equations.lif(state[0], current, c, self.surrogate, self._apply_reset)
+            v, s = equations.lif(state[0], current, c, spike, self._apply_reset)
             return (v,), s
         if self.neuron == "alif":
-            return equations.alif(equations.ALIFState(*state), current, c, self.surrogate, self._apply_reset)
-        return equations.synaptic_lif(equations.SynapticLIFState(*state), current, c, self.surrogate, self._apply_reset)
+            return equations.alif(equations.ALIFState(*state), current, c, spike, self._apply_reset)
+        return equations.synaptic_lif(equations.SynapticLIFState(*state), current, c, spike, self._apply_reset)
+
+    @torch.no_grad()
+    def distances(self, currents: Tensor, state: State | None = None) -> Tensor:
+        """How far above its threshold (below: negative) every neuron is, (T, B, N), when it is decided whether it fires."""
+        seen = []
+
+        def spike(u: Tensor) -> Tensor:
+            seen.append(u)
+            return (u > 0).to(u.dtype)
+
+        def step(state: State, current: Tensor) -> tuple[State, Tensor]:
+            return self.step(state, current, spike)
+
+        unroll(step, currents, self.rest(currents[0]) if state is None else state, self.refractory)
+        return torch.stack(seen)
 
     def _learned(self) -> Any:
         """The constants with the learned decays (N,) in place of their own."""

@@ -1,8 +1,8 @@
-"""`python -m trainers.evaluate RUN_DIR --episodes 16 --video out.mp4`: how good a run's network is, and what it does."""
+"""`python -m trainers.evaluate MODEL --episodes 16 --video out.mp4`: how good a network is, and what it does."""
 
 import sys
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,22 +12,34 @@ import tyro
 import yaml
 
 from trainers.checkpoint import CheckpointError
-from trainers.config import CONFIGS, from_dict
+from trainers.config import CONFIGS, Options, from_dict
 from trainers.devices import use_all_cores
 
 
 @dataclass
 class EvaluateConfig:
-    """Evaluate the network of a run on fresh seeds, and film it."""
+    """Evaluate a network on fresh seeds, film it, and show its spikes."""
 
-    run_dir: Annotated[str, tyro.conf.Positional]
-    """Folder of a run, such as runs/ec/BraxHopper-v0_1."""
+    path: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")]
+    """Folder of a run, such as runs/ec/BraxHopper-v0_1, or a model's zip of Stable-Baselines3."""
     episodes: int = 16
     """Episodes to play."""
     seed: int = 12345
     """Seed of the start states."""
     model: str = "best"
-    """Which network: best (by evaluations during the run), last or initial."""
+    """Which network of a run's folder: best (by evaluations during the run), last or initial."""
+    env: str | None = None
+    """Environment of a zip, unless its folder is named after it as rl_zoo3 does (HalfCheetah-v5_1)."""
+    env_kwargs: Options = field(default_factory=dict)
+    """Options of a zip's environment, e.g. damage:front_left_leg."""
+    algo: str | None = None
+    """Algorithm of a zip (ppo, td3, ...), for policies that are not ours."""
+    vec_normalize: str | None = None
+    """Statistics saved by VecNormalize (default: vecnormalize.pkl where rl_zoo3 puts it)."""
+    energy: bool = False
+    """Print what a decision of a spiking policy costs."""
+    raster: str | None = None
+    """Draw the spikes of an episode's beginning into this file (.png, .pdf or .svg)."""
     video: str | None = None
     """Film one episode into this file (.mp4 or .gif)."""
     video_steps: int = 1000
@@ -45,30 +57,70 @@ def main(args: list[str] | None = None) -> None:
 
 
 def evaluate(config: EvaluateConfig) -> None:
-    """Play the episodes and write the video."""
+    """Play the episodes, count, and draw."""
     if config.episodes < 1:
         raise ValueError(f"episodes={config.episodes} must be at least 1.")
-    if config.video is not None and Path(config.video).suffix not in (".mp4", ".gif"):
-        raise ValueError(f"video='{config.video}' must end in .mp4 or .gif.")
+    for name, value, suffixes in (
+        ("video", config.video, (".mp4", ".gif")),
+        ("raster", config.raster, (".png", ".pdf", ".svg")),
+    ):
+        if value is not None and Path(value).suffix not in suffixes:
+            raise ValueError(f"{name}='{value}' must end in {', '.join(suffixes[:-1])} or {suffixes[-1]}.")
     use_all_cores()
+    if Path(config.path).is_file():
+        _evaluate_zip(config)
+    else:
+        _evaluate_run(config)
+
+
+def _evaluate_run(config: EvaluateConfig) -> None:
     from trainers.make_env import make_vec_env
     from trainers.run import ALGORITHMS
 
-    folder = Path(config.run_dir)
+    folder = Path(config.path)
     names = {"best": "best_model.zip", "last": "model.zip", "initial": "initial_model.zip"}
     if config.model not in names:
         raise ValueError(f"model='{config.model}' is unknown; use best, last or initial.")
     if not (folder / "config.yml").is_file():
         raise ValueError(f"'{folder}' is not a run folder: it has no config.yml.")
+    if config.energy or config.raster is not None:
+        raise ValueError("energy and raster are for spiking policies of Stable-Baselines3; give the zip of one.")
     data = yaml.safe_load((folder / "config.yml").read_text())
     run = from_dict(CONFIGS[data["algorithm"]], data["config"], str(folder / "config.yml"))
     env = make_vec_env(run.env, min(run.n_envs, config.episodes), config.seed, run.env_kwargs)
     model = ALGORITHMS[data["algorithm"]].load(folder / names[config.model], env)
     played = model.evaluate_mean(config.episodes, config.seed)
-    print(f"{run.env}, {config.model} network: return {played.returns.mean():.1f} +- {played.returns.std():.1f}, "
-          f"length {played.lengths.mean():.0f}, over {config.episodes} episodes")  # fmt: skip
+    _print_returns(f"{run.env}, {config.model} network", played.returns, played.lengths)
     if config.video is not None:
         film(model, run.env, run.env_kwargs, config)
+
+
+def _evaluate_zip(config: EvaluateConfig) -> None:
+    from stable_baselines3.common.evaluation import evaluate_policy
+
+    from policies.energy import count_energy
+    from policies.plots import plot_raster, record_episode
+    from trainers.sb3_model import load_model
+
+    n_envs = min(8, config.episodes)
+    model, env_id, env = load_model(
+        Path(config.path), config.env, config.algo, n_envs, config.seed, config.env_kwargs, config.vec_normalize
+    )
+    played = evaluate_policy(model, env, config.episodes, return_episode_rewards=True, warn=False)
+    _print_returns(f"{env_id}, {type(model).__name__} {type(model.policy).__name__}", *map(np.array, played))
+    if config.energy:
+        print(count_energy(model, env, config.episodes, seed=config.seed))
+    if config.raster is not None:
+        Path(config.raster).parent.mkdir(parents=True, exist_ok=True)
+        plot_raster(record_episode(model, env, 50, seed=config.seed), title=env_id).savefig(config.raster)
+        print(f"{config.raster}: spikes of the first steps of an episode")
+    if config.video is not None:
+        film(model, env_id, config.env_kwargs, config)
+
+
+def _print_returns(what: str, returns: np.ndarray, lengths: np.ndarray) -> None:
+    print(f"{what}: return {returns.mean():.1f} +- {returns.std():.1f}, "
+          f"length {lengths.mean():.0f}, over {len(returns)} episodes")  # fmt: skip
 
 
 def film(model: Any, env_id: str, env_kwargs: dict[str, Any], config: EvaluateConfig) -> None:
@@ -88,7 +140,10 @@ def film(model: Any, env_id: str, env_kwargs: dict[str, Any], config: EvaluateCo
             if step % skip == 0:
                 writer.append_data(env.render())  # type: ignore[attr-defined]
                 frames += 1
-            action, state = model.predict(obs[None], state=state, episode_start=start, deterministic=True)
+            batch = {name: x[None] for name, x in obs.items()} if isinstance(obs, dict) else obs[None]
+            if model.get_vec_normalize_env() is not None:
+                batch = model.get_vec_normalize_env().normalize_obs(batch)
+            action, state = model.predict(batch, state=state, episode_start=start, deterministic=True)
             obs, reward, terminated, truncated, _ = env.step(action[0])
             start, total = np.zeros(1, bool), total + float(reward)
             if terminated or truncated:
