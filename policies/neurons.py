@@ -81,9 +81,16 @@ class Neurons(nn.Module):
                 raise ValueError(f"A '{neuron}' neuron has no constant '{name}'. {nearest(name, known)}")
         if refractory < 0 or refractory != int(refractory):
             raise ValueError(f"refractory={refractory} must be a whole number of steps, 0 or more.")
+        for name, value in constants.items():
+            if name.startswith("tau") and not value > 0:
+                raise ValueError(f"{name}={value} must be positive.")
         self.size = size
         self.neuron = neuron
         self.constants = kind(**constants)
+        for name, decay in _decays(self.constants).items():
+            if not (0.0 < decay < 1.0 if learnable else 0.0 <= decay < 1.0):
+                allowed = "(0, 1) to be learned" if learnable else "[0, 1)"
+                raise ValueError(f"{self.constants} has {name}={decay:g} per step, which must be in {allowed}.")
         self.surrogate = Surrogate(surrogate, surrogate_width)
         self.reset = reset
         self.refractory = int(refractory)

@@ -82,7 +82,7 @@ def test_refractory_neurons_rest_for_so_many_steps(neuron: str) -> None:
 
 @pytest.mark.parametrize("neuron", NEURONS)
 def test_learnable_decays_start_at_the_constants_and_receive_gradients(neuron: str) -> None:
-    fixed, learnable = Neurons(6, neuron).double(), Neurons(6, neuron, learnable=True).double()
+    fixed, learnable = (Neurons(6, neuron, learnable=learns, **SHORT[neuron]).double() for learns in (False, True))
     x = torch.randn(12, 4, 6, dtype=torch.double) + 1.0
     torch.testing.assert_close(learnable(x)[0], fixed(x)[0])
     (learnable(x)[0] * torch.randn(12, 4, 6)).sum().backward()
@@ -110,7 +110,9 @@ def test_filter_has_the_gradient_that_finite_differences_give() -> None:
         ({"tau": 3.0}, "Did you mean 'tau_mem'"),
         ({"refractory": -1}, "refractory=-1"),
         ({"surrogate_width": 0.0}, "surrogate_width=0.0"),
-        ({"tau_mem": 0.5}, "tau_mem=0.5"),
+        ({"tau_mem": 0.5}, "decay_mem=-1 per step"),
+        ({"tau_mem": 1.0, "learnable": True}, "to be learned"),
+        ({"neuron": "alif", "tau_adapt": 0.0}, "tau_adapt=0.0"),
     ],
 )
 def test_bad_arguments_are_told(arguments: dict, message: str) -> None:
