@@ -50,6 +50,10 @@ class Bodies(ABC):
         self.locks = locks
 
     @abstractmethod
+    def system(self, body: int) -> Any:
+        """Brax's system with one of the bodies; its `config` (v1) or `mj_model` is how to draw it."""
+
+    @abstractmethod
     def under(self, condition: Condition) -> Any:
         """Brax's environment with the system as it is in this condition."""
 

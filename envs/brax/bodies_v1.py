@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from envs.brax.bodies import UNTOUCHABLE, Bodies, Condition, Structure, differing
-from envs.brax.imports import import_v1, quiet
+from envs.brax.imports import quiet
 from envs.damage import Fault
 from envs.damaged.robots import ANT_LEGS
 
@@ -18,15 +18,19 @@ class BodiesV1(Bodies):
     """See `Bodies`. A thigh hangs on the torso: there is no fixed upper part of a leg.
 
     Whatever moves a removed limb does not move what it hung on, so the rest moves exactly as without it. A locked joint has
-    no range and no torque.
+    no range and no torque, and its corrections and damping are twice as strong: Brax's constraints are soft.
     """
 
     def __init__(self, env: Any, structures: tuple[Structure, ...], locks: bool) -> None:
         super().__init__(env, structures, locks)
-        self._arrays = differing([_arrays(system_v1(env, structure)) for structure in structures])
-        joints = [system_v1(env, structure).joints[0] for structure in structures]
+        self._systems = [_system(env.sys, structure) for structure in structures]
+        self._arrays = differing([_arrays(system) for system in self._systems])
+        joints = [system.joints[0] for system in self._systems]
         self._at_parent = jnp.stack([j.off_p for j in joints])  # (V, 8, 3)
         self._at_child = jnp.stack([j.off_c for j in joints])
+
+    def system(self, body: int) -> Any:
+        return self._systems[body]
 
     def under(self, condition: Condition) -> Any:
         env = copy.copy(self.env)
@@ -38,6 +42,8 @@ class BodiesV1(Bodies):
             actuator.strength = jnp.where(condition.locked, 0.0, actuator.strength)
             held = jnp.broadcast_to(condition.angles[:, None, None], joints.limit.shape)
             joints.limit = jnp.where(condition.locked[:, None, None], held, joints.limit)
+            firmness = jnp.where(condition.locked, 2.0, 1.0)
+            joints.scale_ang, joints.angular_damping = firmness * joints.scale_ang, firmness * joints.angular_damping
         return env
 
     def angles(self, physics: Any) -> jax.Array:
@@ -45,6 +51,8 @@ class BodiesV1(Bodies):
 
     def change(self, physics: Any, old: Condition, new: Condition) -> Any:
         """A limb stays at its joint, and what hangs on it moves along; angles and their velocities stay."""
+        from brax.v1 import math
+
         qp = physics.qp
         pos, vel = qp.pos, qp.vel
         joints = self.env.sys.joints[0]
@@ -53,7 +61,7 @@ class BodiesV1(Bodies):
         longer_c = self._at_child[new.body] - self._at_child[old.body]
         for i in np.argsort(parents, kind="stable"):  # hips before ankles
             parent, child = parents[i], children[i]
-            arm_p, arm_c = _rotate(longer_p[i], qp.rot[parent]), _rotate(longer_c[i], qp.rot[child])
+            arm_p, arm_c = math.rotate(longer_p[i], qp.rot[parent]), math.rotate(longer_c[i], qp.rot[child])
             moved = pos[parent] - qp.pos[parent] + arm_p - arm_c
             faster = vel[parent] - qp.vel[parent] + jnp.cross(qp.ang[parent], arm_p) - jnp.cross(qp.ang[child], arm_c)
             pos, vel = pos.at[child].add(moved), vel.at[child].add(faster)
@@ -64,15 +72,14 @@ class BodiesV1(Bodies):
         return env._get_obs(physics.qp, env.sys.info(physics.qp))
 
 
-def system_v1(env: Any, structure: Structure) -> Any:
-    """The system with such a body; its `config` is how to draw it."""
+def _system(intact: Any, structure: Structure) -> Any:
     if not structure:
-        return env.sys
-    config = copy.deepcopy(env.sys.config)
+        return intact
+    config = copy.deepcopy(intact.config)
     for fault in structure:
         _edit(config, fault)
     with quiet():
-        system = type(env.sys)(config)
+        system = type(intact)(config)
     for fault in structure:
         if fault.kind == "remove":
             _let_go(system, fault)
@@ -122,13 +129,6 @@ def _segments(fault: Fault) -> tuple[int, tuple[str, ...]]:
     if limb == "foot":
         return number, ("ankle",)
     return number, ("hip",) if limb == "thigh" and fault.kind == "shorten" else ("hip", "ankle")
-
-
-def _rotate(vector: jax.Array, quat: jax.Array) -> jax.Array:
-    import_v1()
-    from brax.v1 import math
-
-    return math.rotate(vector, quat)
 
 
 def _arrays(system: Any) -> list[Any]:

@@ -24,18 +24,22 @@ class BodiesV2(Bodies):
 
     Removed limbs have a millionth of their mass. Spring and positional physics know no masses (Brax scales them to 1 kg for
     every body), but have springs and dampers; there these are weakened along. A locked joint has no torque, and: under
-    generalized and MJX physics a rotor that nothing turns, under spring and positional physics no range.
+    generalized and MJX physics a rotor that nothing turns, under spring and positional physics no range, and stiffer springs
+    and dampers.
     """
 
     def __init__(self, env: Any, structures: tuple[Structure, ...], locks: bool) -> None:
         super().__init__(env, structures, locks)
         self.maximal = env.backend in ("spring", "positional")
         self._leaves, self._tree = jax.tree.flatten(_unscaled(env.sys) if self.maximal else env.sys)
-        self._stacks = differing([jax.tree.leaves(system_v2(structure, self.maximal)) for structure in structures])
+        self._stacks = differing([jax.tree.leaves(_system(structure, self.maximal)) for structure in structures])
         model = env.sys.mj_model
         names = [model.joint(i).name for i in model.actuator_trnid[:, 0]]
         joints = list(ANT.joints.values())  # in the order of the anatomy
         self._joint_of = np.array([joints.index(name) for name in names])  # of each actuator
+
+    def system(self, body: int) -> Any:
+        return _system(self.structures[body], self.maximal)
 
     def under(self, condition: Condition) -> Any:
         leaves = list(self._leaves)
@@ -63,8 +67,10 @@ class BodiesV2(Bodies):
         low, high = (jnp.where(locked, at, limit) for limit in system.dof.limit)
         link = system.link
         stiffness = jnp.where(locked[5:], link.constraint_stiffness, link.constraint_limit_stiffness)
+        damping = jnp.where(locked[5:], 2 * link.constraint_ang_damping, link.constraint_ang_damping)
         return system.replace(
-            dof=system.dof.replace(limit=(low, high)), link=link.replace(constraint_limit_stiffness=stiffness)
+            dof=system.dof.replace(limit=(low, high)),
+            link=link.replace(constraint_limit_stiffness=stiffness, constraint_ang_damping=damping),
         )
 
     def angles(self, physics: Any) -> jax.Array:
@@ -83,8 +89,8 @@ class BodiesV2(Bodies):
 
 
 @functools.cache
-def system_v2(structure: Structure, maximal: bool) -> Any:
-    """The system with such a body, without what the environment of each physics changes; its `mj_model` is how to draw it.
+def _system(structure: Structure, maximal: bool) -> Any:
+    """The system with such a body, without what the environment of each physics changes.
 
     :param maximal: for spring and positional physics
     """
@@ -149,9 +155,7 @@ def _unscaled(system: Any) -> Any:
     diagonal = jax.vmap(jnp.diagonal)(inertia.i) ** (1 - system.spring_inertia_scale)
     inertia = inertia.replace(mass=inertia.mass ** (1 - system.spring_mass_scale), i=jax.vmap(jnp.diag)(diagonal))
     nothing = jnp.zeros_like(system.spring_mass_scale)
-    return system.replace(
-        link=system.link.replace(inertia=inertia), spring_mass_scale=nothing, spring_inertia_scale=nothing
-    )
+    return system.replace(link=system.link.replace(inertia=inertia), spring_mass_scale=nothing, spring_inertia_scale=nothing)
 
 
 def _weaken(link: Any, gone: np.ndarray) -> Any:

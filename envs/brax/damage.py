@@ -11,6 +11,7 @@ from envs.brax.bodies import Bodies, Condition, Structure, anatomy, structure_of
 from envs.brax.tasks import TASKS, BraxTask, TaskState
 from envs.damage import KINDS, Anatomy, Damage, Fault, parse_damage
 
+SALT = 0xDA3A6E  # keeps the draws of damage apart from those of the start
 MOST_GROUPS = 6  # of limbs that come and go at different times: 2^6 bodies
 
 
@@ -35,20 +36,20 @@ class DamageState(NamedTuple):
 class Tables(NamedTuple):
     """All alternatives of all damages of a task, as arrays: each row is an alternative (A, ...)."""
 
-    odds: np.ndarray  # (damages, A)
-    present: np.ndarray  # (A, S)
-    start: np.ndarray
-    latest: np.ndarray
-    period: np.ndarray  # 1 and `on` 1 where a fault does not come and go
-    on: np.ndarray
-    gain: np.ndarray  # (A, joints)
-    lock: np.ndarray
-    removed: np.ndarray  # (A, limbs)
-    dead: np.ndarray  # (A, sensors)
-    stuck: np.ndarray
-    noise: np.ndarray
-    group: np.ndarray  # (A, limbs): bit of the limb's group, 0 where the body does not change with it
-    body: np.ndarray  # (A, 2^groups): number of the body by the groups that are there
+    odds: Any  # (A, damages): of each alternative in each damage
+    present: Any  # (A, S)
+    start: Any
+    latest: Any
+    period: Any  # 1 and `on` 1 where a fault does not come and go
+    on: Any
+    gain: Any  # (A, joints)
+    lock: Any
+    removed: Any  # (A, limbs)
+    dead: Any  # (A, sensors)
+    stuck: Any
+    noise: Any
+    group: Any  # (A, limbs): bit of the limb's group, 0 where the body does not change with it
+    body: Any  # (A, 2^groups): number of the body by the groups that are there
 
 
 class DamagedTask(BraxTask):
@@ -75,7 +76,9 @@ class DamagedTask(BraxTask):
         self._channels = _channels(self.anatomy, intact.observation_size)
         self._tables, structures = self._tabulate()
         changing = ("remove", "shorten", "lock")
-        self._changes = any(_comes_or_goes(f) for faults in self.alternatives for f in faults if f.kind in changing)
+        changes = [fault for faults in self.alternatives for fault in faults if fault.kind in changing]
+        self._begins_changed = any(fault.start == 0 for fault in changes)
+        self._changes = any(_comes_or_goes(fault) for fault in changes)
         self._locks = bool(self._tables.lock.any())
         self.bodies = _bodies(self.env, self.physics, structures, self._locks)
 
@@ -85,11 +88,12 @@ class DamagedTask(BraxTask):
     def reset(self, key: jax.Array, which: Any = 0) -> TaskState:
         """Initial state, with one of `damages`; the robot starts as without damage under the same key."""
         physics = self.intact.reset(key).physics
-        damage = self._draw(which, jax.random.fold_in(key, 1), physics, _whole(self._joints))
-        physics = self.bodies.change(physics, _whole(self._joints), damage.condition)
-        obs = self.bodies.observe(physics, damage.condition)
-        broken = damage.condition.body != 0
-        state = self._wrap(physics.replace(obs=jnp.where(broken, obs, physics.obs)))
+        damage = self._draw(which, jax.random.fold_in(key, SALT), physics, _whole(self._joints))
+        if self._begins_changed:
+            physics = self.bodies.change(physics, _whole(self._joints), damage.condition)
+            obs = self.bodies.observe(physics, damage.condition)
+            physics = physics.replace(obs=jnp.where(damage.condition.body == 0, physics.obs, obs))
+        state = self._wrap(physics)
         return state._replace(obs=self._sense(state.obs, state.obs, damage), damage=damage)
 
     def restart(self, key: jax.Array, state: TaskState) -> TaskState:
@@ -110,10 +114,10 @@ class DamagedTask(BraxTask):
         """The state with another of `damages` from the next step on; its schedule counts from now.
 
         :param state: of this task, or of one from which it was made by `with_damage`
-        :param key: draws the alternative and the random steps
+        :param key: draws the alternative and the random steps; the same key may draw other things
         """
         old = state.damage.condition if state.damage else _whole(self._joints)
-        damage = self._draw(which, key, state.physics, old)
+        damage = self._draw(which, jax.random.fold_in(key, SALT), state.physics, old)
         physics = self.bodies.change(state.physics, old, damage.condition)
         return state._replace(physics=physics, damage=damage)
 
@@ -140,7 +144,7 @@ class DamagedTask(BraxTask):
         tables = self._tables
         which = jnp.asarray(which, jnp.int32)
         choice, moment, noise = jax.random.split(key, 3)
-        alternative = jax.random.categorical(choice, jnp.log(jnp.asarray(tables.odds))[which]).astype(jnp.int32)
+        alternative = jax.random.categorical(choice, jnp.log(jnp.asarray(tables.odds))[:, which]).astype(jnp.int32)
         earliest, latest = jnp.asarray(tables.start)[alternative], jnp.asarray(tables.latest)[alternative]
         start = jax.random.randint(moment, earliest.shape, earliest, latest + 1)
         zero = jnp.int32(0)
@@ -150,7 +154,7 @@ class DamagedTask(BraxTask):
 
     def _advance(self, damage: DamageState, physics: Any) -> DamageState:
         """The damage of the next step, which begins with this state of the physics."""
-        row = jax.tree.map(lambda table: jnp.asarray(table)[damage.alternative], self._tables._replace(odds=None))
+        row = Tables(*(jnp.asarray(table)[damage.alternative] for table in self._tables))
         since = damage.step - damage.start
         active = row.present & (since >= 0) & (since % row.period < row.on)
         limbs, joints = active[: self._limbs], active[self._limbs : self._limbs + self._joints]
@@ -199,7 +203,7 @@ class DamagedTask(BraxTask):
         count, subjects = len(self.alternatives), len(self._subjects)
         limbs, joints = self._limbs, self._joints
         sensors = subjects - limbs - joints
-        odds = np.zeros((len(self.damages), count), np.float32)
+        odds = np.zeros((count, len(self.damages)), np.float32)
         present, lock = np.zeros((count, subjects), bool), np.zeros((count, joints), bool)
         start, latest = np.zeros((2, count, subjects), np.int32)
         period, on = np.ones((2, count, subjects), np.int32)
@@ -213,7 +217,7 @@ class DamagedTask(BraxTask):
         structures: list[Structure] = [()]
         first = 0
         for d, damage in enumerate(self.damages):
-            odds[d, first : first + len(damage.alternatives)] = damage.probabilities
+            odds[first : first + len(damage.alternatives), d] = damage.probabilities
             first += len(damage.alternatives)
         for a, faults in enumerate(self.alternatives):
             for fault in faults:
