@@ -2,7 +2,7 @@
 
 import difflib
 import importlib.metadata
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gymnasium
 from stable_baselines3.common.env_util import make_vec_env as sb3_make_vec_env
@@ -10,6 +10,9 @@ from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv
 
 import envs
 from envs.brax.tasks import find_task
+
+if TYPE_CHECKING:
+    from envs.brax.gym import BraxEnv
 
 
 def find_env_id(name: str) -> str:
@@ -38,7 +41,7 @@ def make_vec_env(
         from envs.brax.gym import BraxEnv
 
         if isinstance(env.unwrapped, BraxEnv):
-            return _brax(env.unwrapped.task.name, seed, {"physics": env.unwrapped.task.physics})
+            return _brax(env.unwrapped.task.name, seed, _brax_kwargs(env, env.unwrapped))
         return DummyVecEnv([lambda: env])
     env_id = find_env_id(env)
     task = find_task(env_id)
@@ -53,10 +56,22 @@ def make_vec_env(
         raise ValueError(f"'{env_id}' needs a package that is not installed: {error}.") from error
 
 
+def _brax_kwargs(env: gymnasium.Env[Any, Any], brax: "BraxEnv") -> dict[str, Any]:
+    """What a BraxEnv, perhaps wrapped in a time limit, was made with."""
+    limits = []
+    while isinstance(env, gymnasium.Wrapper):
+        if isinstance(env, gymnasium.wrappers.TimeLimit):
+            limits.append(env._max_episode_steps)
+        env = env.env
+    limit = min(limits, default=brax.task.max_episode_steps)
+    kwargs = {"physics": brax.task.physics, "max_episode_steps": limit, "render_mode": brax.render_mode}
+    return kwargs | {"damage": brax.damage, "observe_damage": brax.observe_damage}
+
+
 def _brax(task: str, seed: int, kwargs: dict[str, Any]) -> VecEnv:
     from envs.brax.vec_env import BraxVecEnv
 
-    known = ("physics", "max_episode_steps", "render_mode")
+    known = ("physics", "max_episode_steps", "render_mode", "damage", "observe_damage")
     for key in kwargs:
         if key not in known:
             near = difflib.get_close_matches(key, known, n=1, cutoff=0.0)[0]

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from envs.brax.damage import DamagedTask
 from envs.brax.tasks import BraxTask, TaskState
 from envs.scene import PALETTE, TARGET, Scene, Shape, mujoco_shapes, multiply
 
@@ -12,13 +13,14 @@ from envs.scene import PALETTE, TARGET, Scene, Shape, mujoco_shapes, multiply
 def render(task: BraxTask, state: TaskState, width: int = 480, height: int = 384) -> np.ndarray:
     """Frame (height, width, 3) uint8 of one state, seen from a camera that follows the robot."""
     pos, rot = _poses(task, state)
-    return _scene(task).draw(pos, rot, width, height)
+    body = int(state.damage.condition.body) if isinstance(task, DamagedTask) else 0
+    return _scene(task, body).draw(pos, rot, width, height)
 
 
 @functools.lru_cache(maxsize=8)
-def _scene(task: BraxTask) -> Scene:
-    shapes = _shapes_v1(task) if task.physics == "v1" else mujoco_shapes(task.env.sys.mj_model)
-    return Scene(shapes)
+def _scene(task: BraxTask, body: int) -> Scene:
+    system = task.bodies.system(body) if isinstance(task, DamagedTask) else task.env.sys
+    return Scene(_shapes_v1(system.config) if task.physics == "v1" else mujoco_shapes(system.mj_model))
 
 
 def _poses(task: BraxTask, state: TaskState) -> tuple[np.ndarray, np.ndarray]:
@@ -30,9 +32,9 @@ def _poses(task: BraxTask, state: TaskState) -> tuple[np.ndarray, np.ndarray]:
     return pos, np.concatenate([[[1.0, 0.0, 0.0, 0.0]], np.asarray(x.rot, float)])
 
 
-def _shapes_v1(task: BraxTask) -> list[Shape]:
+def _shapes_v1(config: Any) -> list[Shape]:
     shapes = []
-    for index, body in enumerate(task.env.sys.config.bodies):
+    for index, body in enumerate(config.bodies):
         for collider in body.colliders:
             kind = collider.WhichOneof("type")
             if kind not in ("capsule", "sphere", "box") or collider.hidden:

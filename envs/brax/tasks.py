@@ -2,12 +2,15 @@
 
 import difflib
 import functools
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from envs.brax.imports import import_v1, import_v2
+
+if TYPE_CHECKING:
+    from envs.brax.damage import DamagedTask
 
 PHYSICS: tuple[str, ...] = ("v1", "generalized", "spring", "positional", "mjx")
 TASKS: dict[str, str] = {
@@ -30,6 +33,8 @@ class TaskState(NamedTuple):
     """Whether the robot is unhealthy or the physics diverged, bool (); a time limit never sets it."""
     metrics: dict[str, jax.Array]
     """Reward terms and positions under Brax's names, float32 ()."""
+    damage: Any = ()
+    """What is broken (`envs.brax.damage.DamageState`); empty for a task without damage."""
 
 
 class BraxTask:
@@ -49,7 +54,8 @@ class BraxTask:
         else:
             self.env = import_v2().get_environment(name, backend=physics)
             self.dt = float(self.env.dt)
-        self.observation_size = int(self.env.observation_size)
+        # Brax's own `observation_size` resets the robot operation by operation, which takes many seconds.
+        self.observation_size = int(jax.eval_shape(self.env.reset, jax.random.key(0)).obs.shape[-1])
         self.action_size = int(self.env.action_size)
 
     def __repr__(self) -> str:
@@ -62,6 +68,17 @@ class BraxTask:
     def step(self, state: TaskState, action: jax.Array) -> TaskState:
         """One step of `dt` seconds under action (A,)."""
         return self._wrap(self.env.step(state.physics, jnp.clip(action, -1.0, 1.0)))
+
+    def restart(self, key: jax.Array, state: TaskState) -> TaskState:
+        """Initial state of the episode after `state`: with the same damage, if any."""
+        return self.reset(key)
+
+    def with_damage(self, damage: Any) -> "tuple[DamagedTask, int]":
+        """The task for which `damage` is also known, and its number there; states of this task can be given to its
+        `set_damage`. ValueError as for `make_task`."""
+        from envs.brax.damage import make_damaged
+
+        return make_damaged(self, None, False).with_damage(damage)
 
     @functools.cached_property
     def jit_reset(self) -> Any:
@@ -90,10 +107,15 @@ def _cached_task(name: str, physics: str, max_episode_steps: int) -> BraxTask:
     return BraxTask(name, physics, max_episode_steps)
 
 
-def make_task(name: str, physics: str = "v1", max_episode_steps: int = 1000) -> BraxTask:
+def make_task(
+    name: str, physics: str = "v1", max_episode_steps: int = 1000, damage: Any = None, observe_damage: bool = False
+) -> BraxTask:
     """The task of that name ("humanoid", "Humanoid" or "BraxHumanoid-v0"); equal arguments give the same object.
 
-    ValueError for an unknown task or physics, or a task that the physics cannot simulate.
+    :param damage: what is broken on the ant, and when (see `envs.damage`)
+    :param observe_damage: append a flag for each part of the ant to the observation (1: broken now)
+    :raises ValueError: for an unknown task or physics, a task that the physics cannot simulate, damage that makes no sense
+        or of another robot than the ant
     """
     task = find_task(name)
     if task is None:
@@ -108,7 +130,12 @@ def make_task(name: str, physics: str = "v1", max_episode_steps: int = 1000) -> 
         )
     if max_episode_steps < 1:
         raise ValueError(f"max_episode_steps={max_episode_steps} must be at least 1.")
-    return _cached_task(task, physics, max_episode_steps)
+    made = _cached_task(task, physics, max_episode_steps)
+    if damage is None and not observe_damage:
+        return made
+    from envs.brax.damage import make_damaged
+
+    return make_damaged(made, damage, observe_damage)
 
 
 def find_task(name: str) -> str | None:
