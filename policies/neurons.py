@@ -88,8 +88,8 @@ class Neurons(nn.Module):
         self.neuron = neuron
         self.constants = kind(**constants)
         for name, decay in _decays(self.constants).items():
-            if not (0.0 < decay < 1.0 if learnable else 0.0 <= decay < 1.0):
-                allowed = "(0, 1) to be learned" if learnable else "[0, 1)"
+            if not (0.0 < decay < 1.0 if learnable else 0.0 <= decay <= 1.0):
+                allowed = "(0, 1) to be learned" if learnable else "[0, 1]"
                 raise ValueError(f"{self.constants} has {name}={decay:g} per step, which must be in {allowed}.")
         self.surrogate = Surrogate(surrogate, surrogate_width)
         self.reset = reset

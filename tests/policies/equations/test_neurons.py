@@ -132,7 +132,8 @@ def test_torch_layers_and_jax_fire_alike(neuron: str) -> None:
 
     from policies.neurons import NEURONS, Neurons
 
-    currents = np.random.default_rng(2).normal(0.6, 1.0, (200, 4, 32)).astype(np.float32)
+    mean = 3.0 if neuron == "alif" else 0.6
+    currents = np.random.default_rng(2).normal(mean, 1.0, (200, 4, 32)).astype(np.float32)
     zeros = jnp.zeros((4, 32))
     step = {"lif": lif, "synaptic_lif": synaptic_lif, "alif": alif}[neuron]
     state = {"lif": zeros, "synaptic_lif": SynapticLIFState(zeros, zeros), "alif": ALIFState(zeros, zeros)}[neuron]
