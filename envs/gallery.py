@@ -33,6 +33,8 @@ PICTURES: tuple[Picture, ...] = (
     Picture("DamagedAntBullet-v0", {"damage": "front_right_short"}, 'DamagedAntBullet-v0\ndamage="front_right_short"'),
     Picture("DamagedAntBullet-v0", {"damage": "front_left_short"}, 'DamagedAntBullet-v0\ndamage="front_left_short"'),
     Picture("BraxAnt-v0", {}, "BraxAnt-v0"),
+    Picture("BraxAnt-v0", {"damage": "front_right_leg"}, 'BraxAnt-v0\ndamage="front_right_leg"'),
+    Picture("BraxAnt-v0", {"damage": "front_right_short"}, 'BraxAnt-v0\ndamage="front_right_short"'),
     Picture("BraxHumanoid-v0", {}, "BraxHumanoid-v0"),
     Picture("BraxWalker2d-v0", {}, "BraxWalker2d-v0"),
     Picture("BraxHopper-v0", {}, "BraxHopper-v0"),

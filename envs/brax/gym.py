@@ -10,6 +10,8 @@ from gymnasium.utils import EzPickle
 
 from envs.brax.damage import DamagedTask
 from envs.brax.tasks import BraxTask, TaskState, make_task
+from envs.damaged.course import check_action
+from envs.window import Window
 
 
 def box_spaces(task: BraxTask) -> tuple[spaces.Box, spaces.Box]:
@@ -48,11 +50,11 @@ class BraxEnv(gymnasium.Env[np.ndarray, np.ndarray], EzPickle):
     touch nothing and pull at nothing (under v1 exactly, else a millionth); they read zero. Locked joints are held exactly
     under generalized and mjx physics, and to within some five degrees under the others, whose constraints are soft.
 
-    ## Action space
+    ## Action Space
     `Box(-1, 1, (A,), float32)`: joint torques in units of the actuators' strength; values outside are clipped. Those of
     removed, slack or locked joints have no effect, but cost as ever.
 
-    ## Observation space
+    ## Observation Space
     `Box(-inf, inf, (D,), float32)`: joint angles and velocities, for Ant and Humanoid also contact forces or inertia.
     Nothing tells of damage, unless `observe_damage=True` appends a flag for each limb, joint and further sensor.
 
@@ -70,11 +72,11 @@ class BraxEnv(gymnasium.Env[np.ndarray, np.ndarray], EzPickle):
     Brax's own: forward velocity plus an alive bonus minus a control cost for the walkers, nearness to the target for
     Reacher. The terms are in `info` under Brax's names; `info["damage"]` names the faults that were there in the step.
 
-    ## Starting state
+    ## Starting State
     The robot's rest pose with uniform noise on joint angles and velocities; the same seed gives the same start whatever the
     damage.
 
-    ## Episode end
+    ## Episode End
     `terminated` when the robot is unhealthy, or when the physics diverged (then the reward is 0, the observation zero
     and `info["diverged"]` True). `truncated` after 1000 steps (`max_episode_steps` of `gymnasium.make`).
 
@@ -83,17 +85,17 @@ class BraxEnv(gymnasium.Env[np.ndarray, np.ndarray], EzPickle):
     |---|---|---|
     | `task` | set by the id | "hopper", "walker2d", "halfcheetah", "ant", "humanoid", "reacher", "swimmer" |
     | `physics` | "v1" | "v1", "generalized", "spring", "positional", "mjx" |
-    | `render_mode` | None | None or "rgb_array" |
+    | `render_mode` | None | None, "rgb_array" or "human" (a window, extra `box2d`) |
     | `width`, `height` | 480, 384 | size of a frame in pixels |
     | `damage` | None | what is broken on the ant, and when; see `envs.damage` for all its forms |
     | `observe_damage` | False | append a flag for each part of the ant to the observation (1: broken now) |
     | `horizon` | 1000 | steps of an episode; schedules of damage beyond it are refused |
 
-    ## Version history
+    ## Version History
     * v0: first version
     """
 
-    metadata = {"render_modes": ["rgb_array"], "render_fps": 50}
+    metadata = {"render_modes": ["human", "rgb_array"], "render_fps": 50}
 
     def __init__(
         self,
@@ -107,18 +109,19 @@ class BraxEnv(gymnasium.Env[np.ndarray, np.ndarray], EzPickle):
         horizon: int = 1000,
     ) -> None:
         EzPickle.__init__(self, task, physics, render_mode, width, height, damage, observe_damage, horizon)
-        if render_mode not in (None, "rgb_array"):
-            raise ValueError(f"render_mode='{render_mode}' is not supported; use None or 'rgb_array'.")
+        if render_mode not in (None, "rgb_array", "human"):
+            raise ValueError(f"render_mode='{render_mode}' is not supported; use None, 'rgb_array' or 'human'.")
         self.task = make_task(task, physics, horizon, damage, observe_damage)
         self.damage = self.task.damages[0] if isinstance(self.task, DamagedTask) else None
         self.observe_damage = observe_damage
         self._which: tuple[int, ...] = ()  # of the task's damages, once there are several
-        self.metadata = {"render_modes": ["rgb_array"], "render_fps": frames_per_second(self.task)}
+        self.metadata = {"render_modes": ["human", "rgb_array"], "render_fps": frames_per_second(self.task)}
         self.observation_space, self.action_space = box_spaces(self.task)
         self.render_mode = render_mode
         self.width, self.height = width, height
         self._key: jax.Array | None = None
         self._state: TaskState | None = None
+        self._window: Window | None = None
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict[str, Any]]:
         super().reset(seed=seed)
@@ -128,16 +131,21 @@ class BraxEnv(gymnasium.Env[np.ndarray, np.ndarray], EzPickle):
             self._key = jax.random.key(int(self.np_random.integers(2**31)))
         self._key, reset_key = jax.random.split(self._key)
         self._state = self.task.jit_reset(reset_key, *self._which)
+        if self.render_mode == "human":
+            self.render()
         return np.array(self._state.obs), self._damage_info()
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         if self._state is None:
             raise gymnasium.error.ResetNeeded("Call reset before the first step.")
+        check_action(action)
         self._state = self.task.jit_step(self._state, np.asarray(action, np.float32))
         obs, reward, terminated, metrics = jax.device_get(self._state[1:5])
         info: dict[str, Any] = {name: float(value) for name, value in metrics.items()}
         info["diverged"] = bool(np.isnan(reward))
         info |= self._damage_info()
+        if self.render_mode == "human":
+            self.render()
         return np.array(obs), 0.0 if info["diverged"] else float(reward), bool(terminated), False, info
 
     def set_damage(self, damage: Any) -> None:
@@ -159,7 +167,17 @@ class BraxEnv(gymnasium.Env[np.ndarray, np.ndarray], EzPickle):
             raise gymnasium.error.ResetNeeded("Call reset before render.")
         from envs.brax.render import render
 
-        return render(self.task, self._state, self.width, self.height)
+        frame = render(self.task, self._state, self.width, self.height)
+        if self.render_mode == "rgb_array":
+            return frame
+        self._window = self._window or Window(f"Brax {self.task.name}")
+        self._window.show(frame, self.metadata["render_fps"])
+        return None
+
+    def close(self) -> None:
+        if self._window is not None:
+            self._window.close()
+            self._window = None
 
     def _damage_info(self) -> dict[str, Any]:
         if self._state is None or not isinstance(self.task, DamagedTask):

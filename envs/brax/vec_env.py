@@ -16,6 +16,7 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices
 from envs.brax.damage import DamagedTask
 from envs.brax.gym import box_spaces, frames_per_second
 from envs.brax.tasks import BraxTask, TaskState, make_task
+from envs.damaged.course import check_action
 
 
 class _Lanes(NamedTuple):
@@ -109,6 +110,7 @@ class BraxVecEnv(VecEnv):
         return np.array(self._lanes.env.obs)
 
     def step_async(self, actions: np.ndarray) -> None:
+        check_action(actions)
         self._actions = np.asarray(actions, np.float32).reshape(self._actions.shape)
 
     def step_wait(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[dict[str, Any]]]:

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-import gymnasium
 import numpy as np
 
 from envs.robot_arm.views import Point
@@ -75,31 +74,3 @@ class Painter:
         for a, b in zip(pixels, pixels[1:] or pixels, strict=False):
             _cover(mask, a, b, radius)
         _ink(canvas, mask, color)
-
-
-class Window:
-    """A window that shows frames at their pace; pygame is imported when the first one opens."""
-
-    def __init__(self, title: str) -> None:
-        try:
-            import pygame
-        except ImportError as error:
-            raise gymnasium.error.DependencyNotInstalled(
-                'render_mode="human" needs pygame; install it with: pip install "spikegym[box2d]"'
-            ) from error
-        self.pygame = pygame
-        pygame.display.init()
-        pygame.display.set_caption(title)
-        self.screen = pygame.display.set_mode((SIZE, SIZE))
-        self.clock = pygame.time.Clock()
-
-    def show(self, frame: np.ndarray, fps: float) -> None:
-        """Show a frame once its time has come."""
-        self.pygame.event.pump()
-        self.screen.blit(self.pygame.surfarray.make_surface(frame.swapaxes(0, 1)), (0, 0))
-        self.pygame.display.flip()
-        self.clock.tick(fps)
-
-    def close(self) -> None:
-        """Close the window."""
-        self.pygame.display.quit()

@@ -14,12 +14,13 @@ from numpy import empty
 
 from envs.robot_arm import checks
 from envs.robot_arm.controllers import oracle
-from envs.robot_arm.drawing import Painter, Window
+from envs.robot_arm.drawing import Painter
 from envs.robot_arm.generator import Trajectories, make_generator
 from envs.robot_arm.kinematics import LINKS
 from envs.robot_arm.options import JOINT_LIMIT, checked, given_path, given_start
 from envs.robot_arm.rewards import REWARDS
 from envs.robot_arm.views import Point, full_space, make_view
+from envs.window import Window
 
 VELOCITY_MARGIN = 0.95  # the drawn movements use this part of omega_max, so that a late arm can catch up
 SUCCESS_DISTANCE = 0.02  # mean distance of a successful episode

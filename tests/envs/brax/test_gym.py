@@ -12,6 +12,7 @@ from stable_baselines3.common.vec_env import SubprocVecEnv
 import envs
 from envs.brax.gym import BraxEnv
 from envs.brax.tasks import PHYSICS, available_physics, find_task
+from envs.brax.vec_env import BraxVecEnv
 
 IDS = [env_id for env_id, entry in envs.registration.ENVS.items() if "brax" in entry.entry_point]
 PAIRS = [(env_id, physics) for physics in PHYSICS for env_id in IDS if physics in available_physics(find_task(env_id) or "")]
@@ -87,7 +88,33 @@ def test_runs_in_a_subprocess_and_pickles() -> None:
 
 
 def test_bad_arguments() -> None:
-    with pytest.raises(ValueError, match="render_mode='human'"):
-        BraxEnv("hopper", render_mode="human")
+    with pytest.raises(ValueError, match="render_mode='ansi'"):
+        BraxEnv("hopper", render_mode="ansi")
     with pytest.raises(gymnasium.error.ResetNeeded):
         BraxEnv("reacher").step(np.zeros(2, np.float32))
+
+
+def test_actions_that_are_no_numbers_are_refused() -> None:
+    env = gymnasium.make("BraxReacher-v0").unwrapped
+    env.reset(seed=0)
+    with pytest.raises(ValueError, match="finite"):
+        env.step(np.array([0.0, np.nan]))
+    vec_env = BraxVecEnv("reacher", 2, seed=0)
+    vec_env.reset()
+    with pytest.raises(ValueError, match="finite"):
+        vec_env.step(np.full((2, 2), np.inf))
+
+
+def test_human_mode_shows_every_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    pygame = pytest.importorskip("pygame")
+    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
+    env = gymnasium.make("BraxReacher-v0", render_mode="human", width=64, height=48)
+    env.reset(seed=0)
+    first = pygame.surfarray.array3d(pygame.display.get_surface())
+    assert first.shape == (64, 48, 3)
+    for _ in range(5):
+        env.step(np.ones(2, np.float32))
+    assert (pygame.surfarray.array3d(pygame.display.get_surface()) != first).any()
+    assert env.render() is None
+    env.close()
+    assert pygame.display.get_surface() is None
