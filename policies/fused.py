@@ -36,7 +36,7 @@ def spiking(
     :param v: potential (B, N) before the first step; None for neurons at rest
     :param a: adaptation (B, N); None for neurons without
     """
-    if c.beta:
+    if c.decay_adapt:
         zeros = torch.zeros_like(current[0]) if v is None or a is None else None
         return _ALIF.apply(current, zeros if v is None else v, zeros if a is None else a, c, surrogate)
     # Counted in units of `gain` the equation is h <- decay * v + current.

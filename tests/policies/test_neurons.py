@@ -61,6 +61,14 @@ def test_a_sequence_may_be_cut_anywhere(neuron: str) -> None:
     torch.testing.assert_close(whole, rested, rtol=0, atol=0)
 
 
+def test_adaptation_without_effect_leaves_a_plain_neuron() -> None:
+    x = torch.randn(20, 3, 16) * 4.0
+    spikes, state = Neurons(16, "alif", beta=0.0, tau_mem=2.0)(x)
+    plain, _ = unroll(Neurons(16, "lif", tau_mem=1.0 / (1.0 - np.exp(-0.5))).step, x, (torch.zeros(3, 16),))
+    assert len(state) == 2
+    assert (spikes != plain).float().mean() < 1e-3  # rounding
+
+
 def test_second_derivatives_are_refused_by_the_fused_form_alone() -> None:
     x = torch.randn(4, 2, 3, requires_grad=True)
     with pytest.raises(RuntimeError, match="'fused': False"):
