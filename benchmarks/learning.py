@@ -102,7 +102,7 @@ def hyperparameters(algorithm: str, env: str) -> dict[str, Any]:
 
 def construct(config: Config, policy: str, seed: int) -> Any:
     """A model that has learned nothing."""
-    algorithm, env, steps = TASKS[config.task]
+    algorithm, env, _ = TASKS[config.task]
     entry = hyperparameters(algorithm, env) | config.set
     kwargs = dict(entry.pop("policy_kwargs", {}))
     if policy == "MlpPolicy":

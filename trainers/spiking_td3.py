@@ -1,6 +1,7 @@
 """TD3 for spiking actors, with an ordinary network as the target actor (Xu et al., NeurIPS 2025, arXiv 2505.24161)."""
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -19,7 +20,7 @@ class ProxyTarget(nn.Module):
         super().__init__()
         actions = actor.action_space.shape[0]
         sizes = [actor.features_dim, *net_arch]
-        hidden = [layer for a, b in zip(sizes, sizes[1:], strict=False) for layer in (nn.Linear(a, b), nn.ReLU())]
+        hidden = [layer for a, b in pairwise(sizes) for layer in (nn.Linear(a, b), nn.ReLU())]
         self.net = nn.Sequential(*hidden, nn.Linear(sizes[-1], actions), nn.Tanh()).to(actor.device)
         self.optimizer = torch.optim.Adam(self.net.parameters(), lr=learning_rate)
         self._others = (actor, target)  # in a tuple, so that they are no part of this module's state
