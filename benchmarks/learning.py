@@ -36,20 +36,21 @@ class Task(NamedTuple):
 
 
 TASKS = {
-    "pendulum-td3": Task("td3", "Pendulum-v1", 8_000),
-    "cartpole-ppo": Task("ppo", "CartPole-v1", 50_000),
-    "cartpole-dqn": Task("dqn", "CartPole-v1", 50_000),
-    "robot-td3": Task("td3", "RobotTrajectory-v0", 15_000),
+    "pendulum-td3": Task("td3", "Pendulum-v1", 6_000),
+    "cartpole-ppo": Task("ppo", "CartPole-v1", 30_000),
+    "cartpole-dqn": Task("dqn", "CartPole-v1", 30_000),
+    "robot-td3": Task("td3", "RobotTrajectory-v0", 10_000),
     "halfcheetah-td3": Task("td3", "HalfCheetah-v5", 100_000),
     "hopper-td3": Task("td3", "Hopper-v5", 100_000),
 }
 ALGORITHMS: dict[str, type[Any]] = {"td3": TD3, "ppo": PPO, "dqn": DQN}
-EVALUATIONS = 20
+EVALUATIONS = 10
+EPISODES = 5
 FINAL_EPISODES = 20
 
 
 class Curve(BaseCallback):
-    """Mean returns of five episodes, `EVALUATIONS` times as learning goes on."""
+    """Mean returns of `EPISODES` episodes, side by side, `EVALUATIONS` times as learning goes on."""
 
     def __init__(self, tests: Any, every: int) -> None:
         super().__init__()
@@ -60,7 +61,7 @@ class Curve(BaseCallback):
     def _on_step(self) -> bool:
         if self.num_timesteps >= self.every * (len(self.steps) + 1):
             self.steps.append(self.num_timesteps)
-            self.returns.append(mean_return(self.model, self.tests, 5))
+            self.returns.append(mean_return(self.model, self.tests, EPISODES))
         return True
 
 
@@ -124,7 +125,7 @@ def learn(config: Config, policy: str, seed: int) -> tuple[np.ndarray, np.ndarra
     """Steps and mean returns of the evaluations, and the mean return at the end, on episodes of other seeds."""
     _, env, default_steps = TASKS[config.task]
     steps = config.steps or default_steps
-    tests = make_vec_env(env, 1, seed=1000 + seed)
+    tests = make_vec_env(env, EPISODES, seed=1000 + seed)
     model, curve = construct(config, policy, seed), Curve(tests, steps // EVALUATIONS)
     start = time.perf_counter()
     model.learn(steps, callback=curve)
@@ -147,7 +148,7 @@ def plot(config: Config, curves: dict[str, list[tuple[np.ndarray, np.ndarray]]],
         for steps, returns in runs:
             axes.plot(steps, returns, color=f"C{i}", alpha=0.3, linewidth=1)
         axes.plot(runs[0][0], np.mean([returns for _, returns in runs], 0), color=f"C{i}", linewidth=2, label=policy)
-    axes.set(xlabel="steps", ylabel="mean return of 5 episodes", title=config.task)
+    axes.set(xlabel="steps", ylabel=f"mean return of {EPISODES} episodes", title=config.task)
     axes.legend()
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=120)
