@@ -9,11 +9,11 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-import gymnasium
 import numpy as np
 import torch
 import tyro
 import yaml
+from matplotlib.figure import Figure
 from stable_baselines3 import DQN, PPO, TD3
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.env_util import make_vec_env
@@ -38,7 +38,7 @@ class Task(NamedTuple):
 TASKS = {
     "pendulum-td3": Task("td3", "Pendulum-v1", 6_000),
     "cartpole-ppo": Task("ppo", "CartPole-v1", 30_000),
-    "cartpole-dqn": Task("dqn", "CartPole-v1", 30_000),
+    "cartpole-dqn": Task("dqn", "CartPole-v1", 25_000),
     "robot-td3": Task("td3", "RobotTrajectory-v0", 10_000),
     "halfcheetah-td3": Task("td3", "HalfCheetah-v5", 100_000),
     "hopper-td3": Task("td3", "Hopper-v5", 100_000),
@@ -85,7 +85,7 @@ class Config:
     proxy: bool = False
     """Learn SpikingPolicy by SpikingTD3, with a proxy target (TD3 only)."""
     set: Options = field(default_factory=dict)
-    """Hyper-parameters of both policies over the entry's, e.g. learning_rate:3e-4."""
+    """Hyper-parameters of both policies over the entry's, e.g. learning_rate:0.0003."""
     spiking: Options = field(default_factory=dict)
     """Arguments of SpikingPolicy over the entry's, e.g. encoder:population."""
     out: str = "runs/learning"
@@ -138,12 +138,8 @@ def learn(config: Config, policy: str, seed: int) -> tuple[np.ndarray, np.ndarra
 
 def plot(config: Config, curves: dict[str, list[tuple[np.ndarray, np.ndarray]]], path: Path) -> None:
     """Learning curves: every run, and their mean."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(figsize=(6, 4), layout="constrained")
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    axes = figure.subplots()
     for i, (policy, runs) in enumerate(curves.items()):
         for steps, returns in runs:
             axes.plot(steps, returns, color=f"C{i}", alpha=0.3, linewidth=1)
@@ -152,7 +148,6 @@ def plot(config: Config, curves: dict[str, list[tuple[np.ndarray, np.ndarray]]],
     axes.legend()
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=120)
-    pyplot.close(figure)
 
 
 def main(config: Config) -> None:
@@ -160,7 +155,8 @@ def main(config: Config) -> None:
     torch.set_num_threads(1)
     if config.proxy and TASKS[config.task].algorithm != "td3":
         raise SystemExit(f"error: a proxy target is for TD3, but {config.task} uses {TASKS[config.task].algorithm}.")
-    gymnasium.logger.min_level = gymnasium.logger.ERROR
+    if config.steps is not None and config.steps < EVALUATIONS:
+        raise SystemExit(f"error: steps={config.steps} must be at least {EVALUATIONS}.")
     curves, finals = {}, {}
     for policy in config.policies:
         runs = [learn(config, policy, seed) for seed in config.seeds]

@@ -29,7 +29,7 @@ def _mean_return(model: Any, env: str) -> float:
 
 def _td3(algorithm: type[TD3], env: str, actions: int, **kwargs: Any) -> TD3:
     noise = NormalActionNoise(np.zeros(actions), np.full(actions, 0.1))
-    kwargs = {"learning_starts": 500, "learning_rate": 2e-3, "tau": 0.01, "batch_size": 128} | kwargs
+    kwargs = {"learning_starts": 500, "tau": 0.01, "batch_size": 128} | kwargs
     return algorithm("SpikingPolicy", env, action_noise=noise, seed=0, device="cpu", **kwargs)
 
 
@@ -41,14 +41,12 @@ def test_td3_follows_a_trajectory(algorithm: type[TD3]) -> None:
     assert _mean_return(model.learn(3000), "RobotTrajectory-v0") > 100
 
 
-@pytest.mark.slow
 def test_td3_swings_the_pendulum_up() -> None:
     kwargs = {"net_arch": [64, 64], "initial_rate": 0.3}
-    model = _td3(TD3, "Pendulum-v1", 1, gamma=0.95, policy_kwargs=kwargs)
+    model = _td3(TD3, "Pendulum-v1", 1, gamma=0.95, learning_rate=2e-3, policy_kwargs=kwargs)
     assert _mean_return(model.learn(6000), "Pendulum-v1") > -300
 
 
-@pytest.mark.slow
 def test_ppo_balances_a_pole() -> None:
     options = {"n_steps": 32, "batch_size": 256, "n_epochs": 20, "gae_lambda": 0.8, "gamma": 0.98, "learning_rate": 1e-3}
     kwargs = {"net_arch": [64, 64], "encoder": "population", "encoder_kwargs": {"coding": "direct"}}
