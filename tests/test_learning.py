@@ -9,6 +9,7 @@ from stable_baselines3 import DQN, PPO, TD3
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.noise import NormalActionNoise
+from stable_baselines3.common.utils import LinearSchedule
 
 import envs  # noqa: F401
 from trainers.spiking_td3 import SpikingTD3
@@ -53,3 +54,13 @@ def test_ppo_balances_a_pole() -> None:
     env = make_vec_env("CartPole-v1", 8, seed=0)
     model = PPO("SpikingPolicy", env, policy_kwargs=kwargs, seed=0, device="cpu", **options)
     assert _mean_return(model.learn(20_000), "CartPole-v1") > 300
+
+
+@pytest.mark.slow
+def test_dqn_balances_a_pole() -> None:
+    options = {"n_steps": 8, "batch_size": 128, "train_freq": 256, "gradient_steps": 64, "target_update_interval": 10}
+    explore = {"exploration_fraction": 0.16, "exploration_final_eps": 0.04, "learning_starts": 1000, "buffer_size": 100_000}
+    kwargs = {"net_arch": [128, 128], "encoder": "population", "encoder_kwargs": {"coding": "direct"}}
+    rate = LinearSchedule(0.002, 0.0, 1.0)
+    model = DQN("SpikingPolicy", "CartPole-v1", rate, policy_kwargs=kwargs, seed=0, device="cpu", **options, **explore)
+    assert _mean_return(model.learn(25_000), "CartPole-v1") > 400
