@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import gymnasium
 import numpy as np
 import pytest
 import torch
@@ -23,12 +24,12 @@ def _one_thread() -> Any:
     torch.set_num_threads(threads)
 
 
-def _mean_return(model: Any, env: str) -> float:
-    returns, _ = evaluate_policy(model, make_vec_env(env, 10, seed=100), 10, return_episode_rewards=True)
-    return float(np.mean(returns))
+def _mean_return(model: Any, env: str, **kwargs: Any) -> float:
+    tests = make_vec_env(env, 10, seed=100, env_kwargs=kwargs)
+    return float(np.mean(evaluate_policy(model, tests, 10, return_episode_rewards=True)[0]))
 
 
-def _td3(algorithm: type[TD3], env: str, actions: int, **kwargs: Any) -> TD3:
+def _td3(algorithm: type[TD3], env: Any, actions: int, **kwargs: Any) -> TD3:
     noise = NormalActionNoise(np.zeros(actions), np.full(actions, 0.1))
     kwargs = {"learning_starts": 500, "tau": 0.01, "batch_size": 128} | kwargs
     return algorithm("SpikingPolicy", env, action_noise=noise, seed=0, device="cpu", **kwargs)
@@ -37,9 +38,10 @@ def _td3(algorithm: type[TD3], env: str, actions: int, **kwargs: Any) -> TD3:
 @pytest.mark.parametrize("algorithm", [TD3, SpikingTD3])
 def test_td3_follows_a_trajectory(algorithm: type[TD3]) -> None:
     kwargs = {"proxy_arch": (64, 64), "proxy_updates": 1} if algorithm is SpikingTD3 else {}
-    model = _td3(algorithm, "RobotTrajectory-v0", 2, gamma=0.9, policy_kwargs={"net_arch": [64, 64]}, **kwargs)
-    assert _mean_return(model, "RobotTrajectory-v0") < 50
-    assert _mean_return(model.learn(3000), "RobotTrajectory-v0") > 100
+    env = gymnasium.make("RobotTrajectory-v0", sigma=0.5)
+    model = _td3(algorithm, env, 2, gamma=0.9, policy_kwargs={"net_arch": [128, 128]}, **kwargs)
+    assert _mean_return(model, "RobotTrajectory-v0", sigma=0.5) < 120
+    assert _mean_return(model.learn(4000), "RobotTrajectory-v0", sigma=0.5) > 200
 
 
 def test_td3_swings_the_pendulum_up() -> None:
