@@ -35,7 +35,7 @@ def _td3(algorithm: type[TD3], env: Any, actions: int, **kwargs: Any) -> TD3:
     return algorithm("SpikingPolicy", env, action_noise=noise, seed=0, device="cpu", **kwargs)
 
 
-@pytest.mark.parametrize("algorithm", [TD3, SpikingTD3])
+@pytest.mark.parametrize("algorithm", [TD3, pytest.param(SpikingTD3, marks=pytest.mark.slow)])
 def test_td3_follows_a_trajectory(algorithm: type[TD3]) -> None:
     kwargs = {"proxy_arch": (64, 64), "proxy_updates": 1} if algorithm is SpikingTD3 else {}
     env = gymnasium.make("RobotTrajectory-v0", sigma=0.5)
@@ -44,6 +44,7 @@ def test_td3_follows_a_trajectory(algorithm: type[TD3]) -> None:
     assert _mean_return(model.learn(4000), "RobotTrajectory-v0", sigma=0.5) > 200
 
 
+@pytest.mark.slow
 def test_td3_swings_the_pendulum_up() -> None:
     kwargs = {"net_arch": [64, 64], "initial_rate": 0.3}
     model = _td3(TD3, "Pendulum-v1", 1, gamma=0.95, learning_rate=2e-3, policy_kwargs=kwargs)

@@ -15,7 +15,12 @@ from stable_baselines3.common.envs import FakeImageEnv, SimpleMultiObsEnv
 from policies.sb3.register import POLICIES
 
 OFF_POLICY = (TD3, DDPG, SAC, TQC, CrossQ, DQN, QRDQN)
-NAMES = [(algorithm, name) for algorithm, names in POLICIES.items() for name in names]
+CASES = [
+    (algorithm, name, critic)
+    for algorithm, names in POLICIES.items()
+    for name in names
+    for critic in (("mlp", "spiking") if name in ("SpikingPolicy", "SpikingRecurrentPolicy") else ("spiking",))
+]
 
 
 class MaskedImages(FakeImageEnv):
@@ -41,8 +46,7 @@ def make_env(algorithm: type, name: str) -> gymnasium.Env:
     return gymnasium.make("CartPole-v1" if discrete else "Pendulum-v1")
 
 
-@pytest.mark.parametrize("critic", ["mlp", "spiking"])
-@pytest.mark.parametrize(("algorithm", "name"), NAMES, ids=[f"{a.__name__}-{name}" for a, name in NAMES])
+@pytest.mark.parametrize(("algorithm", "name", "critic"), CASES, ids=[f"{a.__name__}-{n}-{c}" for a, n, c in CASES])
 def test_trains_saves_loads_and_predicts(algorithm: Any, name: str, critic: str, tmp_path: Path) -> None:
     arguments: dict[str, Any] = {"n_steps": 250, "batch_size": 50}
     if algorithm in OFF_POLICY:
@@ -51,7 +55,9 @@ def test_trains_saves_loads_and_predicts(algorithm: Any, name: str, critic: str,
         arguments = {"n_delta": 1}
     elif algorithm.__name__ == "A2C":
         arguments = {"n_steps": 50}
-    elif algorithm.__name__ == "PPO":
+    elif algorithm.__name__ == "TRPO":
+        arguments |= {"cg_max_steps": 3, "n_critic_updates": 2}
+    elif "PPO" in algorithm.__name__:
         arguments |= {"n_epochs": 2}
     env = make_env(algorithm, name)
     model = algorithm(name, env, seed=0, policy_kwargs={"net_arch": [16, 16], "critic": critic}, **arguments)

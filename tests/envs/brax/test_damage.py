@@ -181,7 +181,7 @@ def test_removed_and_shortened_limbs_move_as_in_systems_made_without_them(v1: Pr
             np.testing.assert_allclose(expected.pos[k + 1], qp.pos, atol=1e-3)
 
 
-@pytest.mark.parametrize("physics", ["generalized", "spring"])
+@pytest.mark.parametrize("physics", [pytest.param("generalized", marks=pytest.mark.slow), "spring"])
 def test_removed_legs_move_as_in_models_made_without_them(physics: str) -> None:
     """In free fall: spring physics' contacts depend on the numbering of the bodies."""
     from brax.io import mjcf

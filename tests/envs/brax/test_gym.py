@@ -15,7 +15,14 @@ from envs.brax.tasks import PHYSICS, available_physics, find_task
 from envs.brax.vec_env import BraxVecEnv
 
 IDS = [env_id for env_id, entry in envs.registration.ENVS.items() if "brax" in entry.entry_point]
-PAIRS = [(env_id, physics) for physics in PHYSICS for env_id in IDS if physics in available_physics(find_task(env_id) or "")]
+# Compiling takes 15 to 30 seconds for each of the rest.
+QUICK = ("BraxReacher-v0", "BraxAnt-v0")
+PAIRS = [
+    pytest.param(env_id, physics, marks=[] if physics == "v1" or env_id in QUICK else [pytest.mark.slow])
+    for physics in PHYSICS
+    for env_id in IDS
+    if physics in available_physics(find_task(env_id) or "")
+]
 
 
 @pytest.mark.parametrize(("env_id", "physics"), PAIRS)
