@@ -19,11 +19,11 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.noise import NormalActionNoise
-from stable_baselines3.common.utils import LinearSchedule
 
 import envs  # noqa: F401
 import policies  # noqa: F401
 from trainers.config import Options
+from trainers.schedules import make_schedule
 from trainers.spiking_td3 import SpikingTD3
 
 
@@ -116,7 +116,7 @@ def construct(config: Config, policy: str, seed: int) -> Any:
         entry["action_noise"] = NormalActionNoise(np.zeros(actions), np.full(actions, entry.pop("noise_std")))
     for name, value in entry.items():
         if isinstance(value, str) and value.startswith("lin_"):
-            entry[name] = LinearSchedule(float(value[4:]), 0.0, 1.0)
+            entry[name] = make_schedule(value, name)
     kind = SpikingTD3 if config.proxy and policy != "MlpPolicy" else ALGORITHMS[algorithm]
     return kind(policy, vec_env, policy_kwargs=kwargs, seed=seed, device="cpu", **entry)
 

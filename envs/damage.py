@@ -116,6 +116,11 @@ class Fault:
             raise ValueError(f"'{self}' must be active for at least 1 and less than {self.period} of {self.period} steps.")
 
     @property
+    def scheduled(self) -> bool:
+        """Whether it comes or goes in the course of an episode."""
+        return self.start > 0 or self.latest is not None or self.period is not None
+
+    @property
     def name(self) -> str:
         """The fault without its schedule, as in `info["damage"]`."""
         return f"{self.kind}:{self.part}" + ("" if self.value is None else f"={self.value:g}")
@@ -169,6 +174,16 @@ class Damage(NamedTuple):
         if len(names) == 1:
             return names[0]
         return ", ".join(f"{name}: {p:g}" for name, p in zip(names, self.probabilities, strict=True))
+
+
+Structure = tuple[Fault, ...]
+"""What is changed about a robot's body: limbs shortened or removed, without schedules, in a fixed order."""
+
+
+def structure_of(faults: Iterable[Fault]) -> Structure:
+    """The faults that change the body; limbs are shortened before any is removed."""
+    changing = {Fault(f.kind, f.part, f.value) for f in faults if f.kind in ("shorten", "remove")}
+    return tuple(sorted(changing, key=lambda fault: (fault.kind == "remove", fault.part)))
 
 
 def parse_damage(damage: Any, anatomy: Anatomy, horizon: int) -> Damage:

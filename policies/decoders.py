@@ -33,6 +33,10 @@ class Decoder(nn.Module):
     def forward(self, spikes: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         raise NotImplementedError
 
+    def rest(self, like: Tensor) -> State:
+        """The state at rest for rows (B, ...)."""
+        return EMPTY
+
 
 class AdaptiveDecoder(Decoder):
     """ACSF's learned decoder: one affine map of all spikes of all steps (Qin et al., IJCAI 2023).
@@ -81,6 +85,9 @@ class MembraneDecoder(Decoder):
         v = filtered(self.map(spikes), None if state is None else state[0], self.decay)
         return {"last": v[-1], "max": v.amax(0), "mean": v.mean(0)}[self.read], (v[-1],)
 
+    def rest(self, like: Tensor) -> State:
+        return (like.new_zeros(len(like), self.outputs),)
+
 
 class PopulationDecoder(Decoder):
     """PopSAN's decoder: `n_pop` spiking neurons per output, whose rates an affine map per output reads.
@@ -104,6 +111,9 @@ class PopulationDecoder(Decoder):
     def forward(self, spikes: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         own, state = self.neurons(self.linear(spikes), state)
         return self.read(own.mean(0)), state
+
+    def rest(self, like: Tensor) -> State:
+        return self.neurons.rest(like.new_zeros(len(like), self.neurons.size))
 
     def read(self, rates: Tensor) -> Tensor:
         """Outputs (..., A) of rates (..., A * n_pop)."""
@@ -130,12 +140,6 @@ class LateralDecoder(PopulationDecoder):
 
     def forward(self, spikes: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         currents = self.linear(spikes)
-        if state is None:
-            neurons, last = self.neurons.rest(currents[0]), torch.zeros_like(currents[0])
-            v = torch.zeros_like(currents[0][:, : self.outputs])
-        else:
-            *inner, last, v = state
-            neurons = tuple(inner)
 
         def step(state: State, current: Tensor) -> tuple[State, Tensor]:
             *inner, last, v = state
@@ -144,8 +148,12 @@ class LateralDecoder(PopulationDecoder):
             s, moved = self.neurons((current + lateral)[None], tuple(inner))
             return (*moved, s[0], leaky_integrator(v, self.read(s[0]), self.decay)), s[0]
 
-        _, end = unroll(step, currents, (*neurons, last, v))
+        _, end = unroll(step, currents, self.rest(spikes[0]) if state is None else state)
         return end[-1], end
+
+    def rest(self, like: Tensor) -> State:
+        last, v = like.new_zeros(len(like), self.neurons.size), like.new_zeros(len(like), self.outputs)
+        return (*super().rest(like), last, v)
 
 
 DECODERS: dict[str, type[Decoder]] = {

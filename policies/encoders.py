@@ -36,6 +36,10 @@ class Encoder(nn.Module):
     def forward(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         raise NotImplementedError
 
+    def rest(self, like: Tensor) -> State:
+        """The state at rest for rows (B, ...)."""
+        return EMPTY
+
 
 class AdaptiveEncoder(Encoder):
     """ACSF's learned encoder: one affine map from x to its sequence (Qin et al., IJCAI 2023, arXiv 2211.11760).
@@ -119,12 +123,15 @@ class PopulationEncoder(Encoder):
             return activity[None], EMPTY
         if self.coding == "poisson":
             return bernoulli(activity, self.n_timesteps, self.training), EMPTY
-        v = torch.zeros_like(activity) if state is None else state[0]
+        (v,) = self.rest(activity) if state is None else state
         spikes = []
         for _ in range(self.n_timesteps):
             v, s = integrate_and_fire(v, activity, self.V_TH, straight_through)
             spikes.append(s)
         return torch.stack(spikes), (v,)
+
+    def rest(self, like: Tensor) -> State:
+        return (like.new_zeros(len(like), self.size),) if self.coding == "deterministic" else EMPTY
 
 
 class RateEncoder(Encoder):

@@ -108,15 +108,9 @@ class SpikingNet(nn.Module):
     def rest(self, batch: int) -> NetState:
         """The state at rest, for `batch` rows."""
         parameter = next(self.parameters())
-        with torch.no_grad():
-            _, state = self.run(torch.zeros(batch, self.encoder.features, dtype=parameter.dtype, device=parameter.device))
-        at_rest = [tuple(torch.zeros_like(x) for x in part) for part in state]
-        for i, layer in enumerate(self.spiking_layers()):
-            at_rest[i + 1] = layer.neurons.rest(state[i + 1][0])
-        if self.decoder.population:
-            neurons: Neurons = self.decoder.neurons  # type: ignore[assignment]
-            at_rest[-1] = (*neurons.rest(state[-1][0]), *at_rest[-1][neurons.state_size :])
-        return tuple(at_rest)
+        like = parameter.new_zeros(batch, 1)
+        layers = [layer.neurons.rest(like.expand(-1, layer.neurons.size)) for layer in self.spiking_layers()]
+        return (self.encoder.rest(like), *layers, self.decoder.rest(like))
 
     def spiking_layers(self) -> list[SpikingLinear]:
         """The hidden layers, from the encoder on."""

@@ -40,10 +40,7 @@ class Call(NamedTuple):
 
 
 class Watch:
-    """Context manager that keeps the last call of the network with which a policy, or a model's policy, acts.
-
-    The last one only: policies with a state call their network once more, before, to learn its shapes.
-    """
+    """Context manager that keeps the last call of the network with which a policy, or a model's policy, acts."""
 
     def __init__(self, model: Any) -> None:
         policy = getattr(model, "policy", model)

@@ -14,11 +14,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from envs.damage import Anatomy, Fault
+from envs.damage import Anatomy, Structure
 from envs.damaged.robots import ant_anatomy
-
-Structure = tuple[Fault, ...]
-"""Limbs shortened or removed: faults without schedules, in a fixed order."""
 
 UNTOUCHABLE = -1e3  # radius in metres of a removed foot: the ground is out of its reach
 
@@ -75,12 +72,6 @@ def anatomy(physics: str) -> Anatomy:
     if physics == "v1":
         return ant_anatomy("BraxAnt", ("torso", "contact_forces"))
     return ant_anatomy(f"BraxAnt with physics='{physics}'", ("torso",))
-
-
-def structure_of(faults: Sequence[Fault]) -> Structure:
-    """The faults that change the body, without their schedules; limbs are shortened before any is removed."""
-    changing = {Fault(f.kind, f.part, f.value) for f in faults if f.kind in ("shorten", "remove")}
-    return tuple(sorted(changing, key=lambda fault: (fault.kind == "remove", fault.part)))
 
 
 def differing(systems: Sequence[Sequence[Any]]) -> dict[int, jax.Array]:

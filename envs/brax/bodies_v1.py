@@ -8,9 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from envs.brax.bodies import UNTOUCHABLE, Bodies, Condition, Structure, differing
+from envs.brax.bodies import UNTOUCHABLE, Bodies, Condition, differing
 from envs.brax.imports import quiet
-from envs.damage import Fault
+from envs.damage import Fault, Structure
 from envs.damaged.robots import ANT_LEGS
 
 

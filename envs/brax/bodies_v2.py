@@ -10,8 +10,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from envs.brax.bodies import UNTOUCHABLE, Bodies, Condition, Structure, differing
+from envs.brax.bodies import UNTOUCHABLE, Bodies, Condition, differing
 from envs.brax.imports import import_v2
+from envs.damage import Structure
 from envs.damaged.robots import ANT
 
 REMAINS = 1e-6  # how much less a removed limb weighs and pulls

@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from envs.brax.bodies import Bodies, Condition, Structure, anatomy, structure_of
+from envs.brax.bodies import Bodies, Condition, anatomy
 from envs.brax.tasks import TASKS, BraxTask, TaskState
-from envs.damage import KINDS, Anatomy, Damage, Fault, parse_damage
+from envs.damage import KINDS, Anatomy, Damage, Fault, Structure, parse_damage, structure_of
 
 SALT = 0xDA3A6E  # keeps the draws of damage apart from those of the start
 MOST_GROUPS = 6  # of limbs that come and go at different times: 2^6 bodies
@@ -78,7 +78,7 @@ class DamagedTask(BraxTask):
         changing = ("remove", "shorten", "lock")
         changes = [fault for faults in self.alternatives for fault in faults if fault.kind in changing]
         self._begins_changed = any(fault.start == 0 for fault in changes)
-        self._changes = any(_comes_or_goes(fault) for fault in changes)
+        self._changes = any(fault.scheduled for fault in changes)
         self._locks = bool(self._tables.lock.any())
         self.bodies = _bodies(self.env, self.physics, structures, self._locks)
 
@@ -235,7 +235,7 @@ class DamagedTask(BraxTask):
                     sensor = s - limbs - joints
                     dead[a, sensor], stuck[a, sensor] = fault.kind == "dead", fault.kind == "stuck"
                     noise[a, sensor] = fault.value or 0.0
-            always = [f for f in faults if not _comes_or_goes(f)]
+            always = [f for f in faults if not f.scheduled]
             for g, group_faults in enumerate(groups[a]):
                 for fault in group_faults:
                     group[a, self._subject(fault)] = 2**g if fault is group_faults[0] else 0
@@ -273,15 +273,11 @@ def _bodies(env: Any, physics: str, structures: tuple[Structure, ...], locks: bo
     return BodiesV2(env, structures, locks)
 
 
-def _comes_or_goes(fault: Fault) -> bool:
-    return fault.start > 0 or fault.latest is not None or fault.period is not None
-
-
 def _groups(faults: tuple[Fault, ...]) -> list[list[Fault]]:
     """Faults of limbs that come or go, those that always do so together in one group."""
     groups: dict[Any, list[Fault]] = {}
     for fault in faults:
-        if fault.kind in ("shorten", "remove") and _comes_or_goes(fault):
+        if fault.kind in ("shorten", "remove") and fault.scheduled:
             together = fault if fault.latest is not None else (fault.start, fault.period, fault.active)
             groups.setdefault(together, []).append(fault)
     if len(groups) > MOST_GROUPS:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import mujoco
 import numpy as np
 
-from envs.damage import Fault
+from envs.damage import Fault, Structure, structure_of
 from envs.damaged.robots import Robot
 
 REMAINS_MASS = 1e-6  # kg per geom of a removed limb; its joints keep their armature
@@ -40,17 +40,17 @@ class Applier:
         self.actuators = {joint: np.flatnonzero(self.model.actuator_trnid[:, 0] == i) for joint, i in self.joint_ids.items()}
         self._intact: dict[str, np.ndarray] = {}
         self._mean_inertia = float(self.model.stat.meaninertia)
-        self._edits: dict[tuple[Fault, ...], Edit] = {}
+        self._edits: dict[Structure, Edit] = {}
         self._changed: set[str] = set()
 
     def prepare(self, faults: Iterable[Fault]) -> None:
         """Compile what these faults need by themselves, so that none is compiled during an episode."""
-        self._edit(_structural(faults))
+        self._edit(structure_of(faults))
 
     def apply(self, faults: tuple[Fault, ...], data: Any) -> None:
         """Make exactly these faults true of the model."""
         model = self.model
-        edit = self._edit(_structural(faults))
+        edit = self._edit(structure_of(faults))
         gear = self._keep("actuator_gear").copy()
         for fault in faults:
             factor = {"weaken": fault.value, "slack": 0.0}.get(fault.kind)
@@ -82,7 +82,7 @@ class Applier:
             self._intact[name] = getattr(self.model, name).copy()
         return self._intact[name]
 
-    def _edit(self, faults: tuple[Fault, ...]) -> Edit:
+    def _edit(self, faults: Structure) -> Edit:
         if not faults:
             return Edit({}, self._mean_inertia)
         if faults not in self._edits:
@@ -132,12 +132,6 @@ class Applier:
         spec.compiler.settotalmass = -1
         for geom in spec.geoms:
             geom.density *= scale
-
-
-def _structural(faults: Iterable[Fault]) -> tuple[Fault, ...]:
-    """Faults that change bodies, without their schedules and in a fixed order."""
-    changing = {(f.kind, f.part, f.value) for f in faults if f.kind in ("remove", "shorten")}
-    return tuple(Fault(*f) for f in sorted(changing, key=str))
 
 
 def _lock(joint: str) -> str:

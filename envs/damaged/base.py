@@ -109,7 +109,7 @@ class DamagedMujocoEnv(MujocoEnv, EzPickle):
 
     def _prepare(self) -> None:
         for faults in self._course.damage.alternatives:
-            if all(f.latest is None and f.start == 0 and f.period is None for f in faults):
+            if not any(fault.scheduled for fault in faults):
                 self._applier.prepare(faults)
 
     def _apply(self) -> None:

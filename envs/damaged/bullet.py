@@ -14,8 +14,8 @@ from gymnasium.error import DependencyNotInstalled
 from gymnasium.spaces import Box
 from gymnasium.utils import EzPickle
 
-from envs.damage import Damage, Fault, parse_damage
-from envs.damaged.bullet_model import ANATOMY, JOINTS, Structure, model_file, structure_of
+from envs.damage import Damage, Fault, Structure, parse_damage, structure_of
+from envs.damaged.bullet_model import ANATOMY, JOINTS, model_file
 from envs.damaged.course import Course, check_action
 from envs.damaged.display import check_display
 
@@ -274,8 +274,8 @@ class DamagedAntBullet(WalkerBaseBulletEnv, EzPickle):
 def _check_schedules(damage: Damage) -> None:
     """ValueError when a limb would change in the course of an episode."""
     for faults in damage.alternatives:
-        for fault in structure_of(faults):
-            if fault.start or fault.latest is not None or fault.period is not None:
+        for fault in faults:
+            if fault.kind in ("shorten", "remove") and fault.scheduled:
                 raise ValueError(
                     f"'{fault}': in Bullet limbs are shortened or removed for a whole episode. Write '{fault.name}', or use "
                     f"DamagedAnt-v0, where they may change at any step."

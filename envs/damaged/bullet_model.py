@@ -8,21 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from envs.damage import Fault
+from envs.damage import Structure
 from envs.damaged import robots
 
 ANATOMY = robots.ant_anatomy("AntBullet", ("torso", "contacts"))
 # The file calls its geoms and joints as Gymnasium's ant does, and numbers its legs alike.
 GEOMS = robots.ANT.geoms
 JOINTS = robots.ANT.joints
-
-Structure = tuple[Fault, ...]
-
-
-def structure_of(faults: Iterable[Fault]) -> Structure:
-    """The faults that change the body, in a fixed order; limbs are shortened before any is removed."""
-    changing = {fault for fault in faults if fault.kind in ("shorten", "remove")}
-    return tuple(sorted(changing, key=lambda fault: (fault.kind != "shorten", fault.part)))
 
 
 @contextmanager

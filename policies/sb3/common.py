@@ -74,16 +74,6 @@ class SpikingPolicy(_Base):
             )
         return net
 
-    def spiking_critic(self, critic: Any, net_arch: Any) -> None:
-        """Put spiking networks in place of a critic's MLPs, if asked for."""
-        if self.spiking_options["critic"] == "mlp":
-            return
-        for i, mlp in enumerate(critic.q_networks):
-            linear = [module for module in mlp.modules() if isinstance(module, nn.Linear)]
-            net = self.spiking_net(linear[0].in_features, linear[-1].out_features, net_arch).to(linear[0].weight.device)
-            setattr(critic, f"qf{i}", net)
-            critic.q_networks[i] = net
-
     def _build(self, lr_schedule: Schedule) -> None:
         super()._build(lr_schedule)
         holder: Any = getattr(self, "actor", self)
@@ -152,6 +142,20 @@ class SpikingPolicy(_Base):
             return actions, tuple(x.cpu().numpy() for part in net.carried for x in part)
         finally:
             net.carried = None
+
+
+class SpikingOffPolicy(SpikingPolicy):
+    """Mixin for policies with critics of states and actions, as TD3's and SAC's."""
+
+    def make_critic(self, features_extractor: Any = None) -> Any:
+        critic = super().make_critic(features_extractor)
+        if self.spiking_options["critic"] == "spiking":
+            for i, mlp in enumerate(critic.q_networks):
+                linear = [module for module in mlp.modules() if isinstance(module, nn.Linear)]
+                net = self.spiking_net(linear[0].in_features, linear[-1].out_features, self.critic_kwargs["net_arch"])
+                critic.q_networks[i] = net.to(linear[0].weight.device)
+                setattr(critic, f"qf{i}", net)
+        return critic
 
 
 def acting_net(policy: Any) -> SpikingNet:

@@ -62,8 +62,7 @@ class SpikingRecurrentPolicy(SpikingActorCritic, RecurrentActorCriticPolicy):
         pi, vf = split_arch(self.net_arch)
         self.lstm_actor = SpikingCell(self.spiking_net(self.features_dim, action_outputs(action_space), pi))  # type: ignore[assignment]
         critic, _ = self.value_network(vf)
-        if spiking_critic:
-            assert isinstance(critic, SpikingNet)
+        if isinstance(critic, SpikingNet):
             self.lstm_critic = SpikingCell(critic)  # type: ignore[assignment]
         else:
             self.critic = critic  # type: ignore[assignment]
@@ -73,6 +72,7 @@ class SpikingRecurrentPolicy(SpikingActorCritic, RecurrentActorCriticPolicy):
         self.scale_rates(self.optimizer)
 
     def _build_mlp_extractor(self) -> None:
-        _, values = self.value_network(split_arch(self.net_arch)[1])
+        # The networks come later, as cells. Of them, a spiking critic gives one value.
+        values = 1 if self.spiking_options["critic"] == "spiking" else [self.features_dim, *split_arch(self.net_arch)[1]][-1]
         outputs = action_outputs(self.action_space)
         self.mlp_extractor = SpikingExtractor(nn.Identity(), nn.Identity(), outputs, values).to(self.device)  # type: ignore[assignment]

@@ -9,10 +9,10 @@ from stable_baselines3.common.preprocessing import get_action_dim
 from stable_baselines3.sac.policies import SACPolicy
 from torch import nn
 
-from policies.sb3.common import Images, MultiInput, Slice, SpikingPolicy
+from policies.sb3.common import Images, MultiInput, Slice, SpikingOffPolicy
 
 
-class SpikingGaussianActor(SpikingPolicy):
+class SpikingGaussianActor(SpikingOffPolicy):
     """Mixin for SAC's relatives: mean and log standard deviation are read from one spiking network."""
 
     def make_actor(self, features_extractor: Any = None) -> Any:
@@ -24,11 +24,6 @@ class SpikingGaussianActor(SpikingPolicy):
         actor.latent_pi = nn.Sequential(*normalised, net).to(self.device)
         actor.mu, actor.log_std = Slice(0, count), Slice(count, 2 * count)
         return actor
-
-    def make_critic(self, features_extractor: Any = None) -> Any:
-        critic = super().make_critic(features_extractor)
-        self.spiking_critic(critic, self.critic_kwargs["net_arch"])
-        return critic
 
 
 class SpikingSACPolicy(SpikingGaussianActor, SACPolicy):

@@ -5,10 +5,10 @@ from typing import Any
 from stable_baselines3.td3.policies import Actor, TD3Policy
 from torch import nn
 
-from policies.sb3.common import Images, MultiInput, SpikingPolicy
+from policies.sb3.common import Images, MultiInput, SpikingOffPolicy
 
 
-class SpikingTD3Policy(SpikingPolicy, TD3Policy):
+class SpikingTD3Policy(SpikingOffPolicy, TD3Policy):
     """A spiking actor; its output passes through tanh."""
 
     def make_actor(self, features_extractor: Any = None) -> Actor:
@@ -17,11 +17,6 @@ class SpikingTD3Policy(SpikingPolicy, TD3Policy):
         net = self.spiking_net(actor.features_dim, outputs, actor.net_arch)
         actor.mu = nn.Sequential(net, nn.Tanh()).to(self.device)
         return actor
-
-    def make_critic(self, features_extractor: Any = None) -> Any:
-        critic = super().make_critic(features_extractor)
-        self.spiking_critic(critic, self.critic_kwargs["net_arch"])
-        return critic
 
 
 class SpikingTD3CnnPolicy(Images, SpikingTD3Policy):
