@@ -6,7 +6,7 @@ from pathlib import Path
 
 CACHE = Path(tempfile.gettempdir()) / f"spikegym-test-cache-{os.getuid()}"
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(CACHE))
-os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "1.0")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.0")
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # torch's threads of test processes side by side wait for each other
 

@@ -13,8 +13,10 @@ from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 from policies.names import choose
 from policies.sb3.register import POLICIES
 from trainers.make_env import find_env_id, make_vec_env
+from trainers.spiking_td3 import SpikingTD3
 
-ALGORITHMS: dict[str, type[BaseAlgorithm]] = {algorithm.__name__.lower(): algorithm for algorithm in POLICIES}
+TYPES: list[type[BaseAlgorithm]] = [*POLICIES, SpikingTD3]
+ALGORITHMS = {cls.__name__.lower(): cls for cls in TYPES}
 
 
 def load_model(
@@ -56,6 +58,8 @@ def find_algorithm(path: Path) -> type[BaseAlgorithm]:
     if not ours:
         raise ValueError(f"'{path}' is not a model of Stable-Baselines3; of an evolution run give the folder.")
     data, _, _ = load_from_zip_file(path)
+    if data and "proxy_updates" in data:
+        return SpikingTD3
     policy = data["policy_class"] if data else None
     for algorithm, names in POLICIES.items():
         if policy in names.values():

@@ -11,6 +11,7 @@ from stable_baselines3.common.vec_env import VecNormalize
 
 from trainers.evaluate import main
 from trainers.sb3_model import find_algorithm, load_model
+from trainers.spiking_td3 import SpikingTD3
 
 SMALL = {"net_arch": [8, 8]}
 
@@ -64,7 +65,7 @@ def test_bad_input_exits_with_2(folder: Path, capsys, model: str, args: list[str
     assert sentence in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("algorithm", [A2C, PPO, DDPG, TD3])
+@pytest.mark.parametrize("algorithm", [A2C, PPO, DDPG, TD3, SpikingTD3])
 def test_loaded_models_act_as_saved_ones(algorithm: type, tmp_path: Path) -> None:
     saved = algorithm("SpikingPolicy", "Pendulum-v1", policy_kwargs=SMALL)
     saved.save(tmp_path / "model")
