@@ -16,7 +16,7 @@ from envs.brax.vec_env import BraxVecEnv
 
 IDS = [env_id for env_id, entry in envs.registration.ENVS.items() if "brax" in entry.entry_point]
 # Compiling takes 15 to 30 seconds for each of the rest.
-QUICK = ("BraxReacher-v0", "BraxAnt-v0")
+QUICK = ("BraxReacher-v0",)
 PAIRS = [
     pytest.param(env_id, physics, marks=[] if physics == "v1" or env_id in QUICK else [pytest.mark.slow])
     for physics in PHYSICS
