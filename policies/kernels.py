@@ -79,6 +79,7 @@ def lif_back(
     scale, inverse, pi = x.dtype.type(scale), x.dtype.type(1.0 / width), x.dtype.type(np.pi)
     bell = x.dtype.type(1.0 / np.sqrt(2.0 * np.pi)) * scale
     middle, side, sixth = x.dtype.type(1.15), x.dtype.type(0.15 / 6.0), x.dtype.type(1.0 / 6.0)
+    lost = nil if detached else jump
     steps = gs.shape[0]
     slope = np.empty(BLOCK, x.dtype)
     h = np.empty((steps, BLOCK), x.dtype)
@@ -118,11 +119,22 @@ def lif_back(
             else:
                 for i in range(size):
                     slope[i] = scale * max(one - abs((hb[i] - v_th) * inverse), nil)
-            for i in range(size):
-                lost = nil if detached else gb[i] * (hb[i] if hard else jump)
-                new = (gsb[i] - lost) * slope[i] + (nil if hard and hb[i] > v_th else gb[i])
-                ob[i] = new
-                gb[i] = decay * new
+            # Three loops, since a branch that is the same for all neurons keeps a loop from being vectorised.
+            if hard and not detached:
+                for i in range(size):
+                    new = (gsb[i] - gb[i] * hb[i]) * slope[i] + (nil if hb[i] > v_th else gb[i])
+                    ob[i] = new
+                    gb[i] = decay * new
+            elif hard:
+                for i in range(size):
+                    new = gsb[i] * slope[i] + (nil if hb[i] > v_th else gb[i])
+                    ob[i] = new
+                    gb[i] = decay * new
+            else:
+                for i in range(size):
+                    new = (gsb[i] - gb[i] * lost) * slope[i] + gb[i]
+                    ob[i] = new
+                    gb[i] = decay * new
 
 
 def _rows(x: Tensor) -> Array:
