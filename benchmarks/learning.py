@@ -1,8 +1,12 @@
 """`python -m benchmarks.learning --task pendulum-td3`: SpikingPolicy against MlpPolicy, same steps and hyper-parameters.
 
 Both take the entry of the task's environment in zoo_configs; MlpPolicy takes the size of the layers from `policy_kwargs`.
+Every run is kept in a file of the output folder and not repeated, so that long comparisons can be made piece by piece; give
+another folder, or empty it, after changes to the code.
 """
 
+import hashlib
+import json
 import time
 from dataclasses import dataclass, field
 from importlib import resources
@@ -22,6 +26,7 @@ from stable_baselines3.common.noise import NormalActionNoise
 
 import envs  # noqa: F401
 import policies  # noqa: F401
+from trainers.checkpoint import write_atomically
 from trainers.config import Options
 from trainers.schedules import make_schedule
 from trainers.spiking_td3 import SpikingTD3
@@ -92,24 +97,22 @@ class Config:
     """Folder of the learning curves."""
 
 
-def hyperparameters(algorithm: str, env: str) -> dict[str, Any]:
-    """The entry of an environment in zoo_configs, as constructor arguments."""
+def hyperparameters(config: Config, policy: str) -> dict[str, Any]:
+    """What the entry of the environment in zoo_configs, under the options given, means for a policy."""
+    algorithm, env, _ = TASKS[config.task]
     table = yaml.safe_load(resources.files("zoo_configs").joinpath(f"{algorithm}.yml").read_text())
-    entry = dict(table[env])
-    for name in ("n_timesteps", "policy"):
-        del entry[name]
-    return entry
+    entry = {name: value for name, value in table[env].items() if name not in ("n_timesteps", "policy")} | config.set
+    kwargs = entry.get("policy_kwargs", {})
+    if policy == "MlpPolicy":
+        return entry | {"policy_kwargs": {name: value for name, value in kwargs.items() if name == "net_arch"}}
+    return entry | {"policy_kwargs": kwargs | config.spiking, "proxy": config.proxy}
 
 
 def construct(config: Config, policy: str, seed: int) -> Any:
     """A model that has learned nothing."""
     algorithm, env, _ = TASKS[config.task]
-    entry = hyperparameters(algorithm, env) | config.set
-    kwargs = dict(entry.pop("policy_kwargs", {}))
-    if policy == "MlpPolicy":
-        kwargs = {name: value for name, value in kwargs.items() if name == "net_arch"}
-    else:
-        kwargs |= config.spiking
+    entry = hyperparameters(config, policy)
+    kind = SpikingTD3 if entry.pop("proxy", False) else ALGORITHMS[algorithm]
     vec_env = make_vec_env(env, entry.pop("n_envs", 1), seed=seed)
     if entry.pop("noise_type", None) == "normal":
         actions = vec_env.action_space.shape[0]
@@ -117,14 +120,20 @@ def construct(config: Config, policy: str, seed: int) -> Any:
     for name, value in entry.items():
         if isinstance(value, str) and value.startswith("lin_"):
             entry[name] = make_schedule(value, name)
-    kind = SpikingTD3 if config.proxy and policy != "MlpPolicy" else ALGORITHMS[algorithm]
-    return kind(policy, vec_env, policy_kwargs=kwargs, seed=seed, device="cpu", **entry)
+    return kind(policy, vec_env, seed=seed, device="cpu", **entry)
 
 
 def learn(config: Config, policy: str, seed: int) -> tuple[np.ndarray, np.ndarray, float]:
     """Steps and mean returns of the evaluations, and the mean return at the end, on episodes of other seeds."""
     _, env, default_steps = TASKS[config.task]
     steps = config.steps or default_steps
+    settings = {"env": env, "steps": steps, "policy": policy, "seed": seed, **hyperparameters(config, policy)}
+    text = json.dumps(settings, sort_keys=True)
+    path = Path(config.out) / config.task / f"{policy}_{seed}_{hashlib.sha256(text.encode()).hexdigest()[:8]}.json"
+    if path.is_file():
+        kept = json.loads(path.read_text())
+        print(f"{policy}, seed {seed}: {kept['final']:.1f} after {steps} steps (kept in {path})", flush=True)
+        return np.array(kept["steps"]), np.array(kept["returns"]), kept["final"]
     tests = make_vec_env(env, EPISODES, seed=1000 + seed)
     model, curve = construct(config, policy, seed), Curve(tests, steps // EVALUATIONS)
     start = time.perf_counter()
@@ -133,6 +142,9 @@ def learn(config: Config, policy: str, seed: int) -> tuple[np.ndarray, np.ndarra
     tests.seed(2000 + seed)
     final = mean_return(model, tests, FINAL_EPISODES)
     print(f"{policy}, seed {seed}: {final:.1f} after {steps} steps ({seconds:.0f} s)", flush=True)
+    kept = {"settings": settings, "steps": curve.steps, "returns": curve.returns, "final": final}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, json.dumps(kept).encode())
     return np.array(curve.steps), np.array(curve.returns), final
 
 
