@@ -35,12 +35,14 @@ def test_rl_zoo3_makes_a_spiking_model_of_every_entry(algo: str, env: str, tmp_p
 
 
 @pytest.mark.parametrize("algo", ["td3", "dqn"])
-def test_rl_zoo3_command_learns(algo: str, tmp_path: Path) -> None:
+def test_rl_zoo3_trains_and_enjoys(algo: str, tmp_path: Path) -> None:
     pytest.importorskip("rl_zoo3")
     env = "Pendulum-v1" if algo == "td3" else "CartPole-v1"
-    line = [sys.executable, "-m", "rl_zoo3.train", "--algo", algo, "--env", env, "-n", "300", "--device", "cpu"]
-    line += ["--conf-file", str(FOLDER / f"{algo}.yml"), "--gym-packages", "envs", "policies", "--log-folder", str(tmp_path)]
-    line += ["--eval-freq", "-1", "--hyperparams", "learning_starts:200", "--num-threads", "1"]
-    done = subprocess.run(line, cwd=FOLDER.parent, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
-    assert (tmp_path / algo / f"{env}_1" / f"{env}.zip").is_file()
+    common = ["--algo", algo, "--env", env, "-n", "300", "--device", "cpu", "--num-threads", "1", "--gym-packages", "envs"]
+    common += ["policies", "-f", str(tmp_path)]
+    train = ["--conf-file", str(FOLDER / f"{algo}.yml"), "--eval-freq", "-1", "--hyperparams", "learning_starts:200"]
+    for script, options in (("train", train), ("enjoy", ["--no-render"])):
+        line = [sys.executable, "-m", f"rl_zoo3.{script}", *common, *options]
+        done = subprocess.run(line, cwd=FOLDER.parent, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stderr
+    assert "Mean reward" in done.stdout
