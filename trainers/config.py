@@ -55,7 +55,8 @@ class RunConfig:
     n_timesteps: int | None = None
     """Stop after this many environment steps, if that comes first."""
     learning_rate: float | str = 0.15
-    """Step size of the optimiser; a number or a schedule such as lin_0.15."""
+    """Step size of the optimiser; a number or a schedule such as lin_0.15 or exp_0.2_0.995_0.001 (start, factor a
+    generation, least)."""
     optimizer: str = "adam"
     """Any optax optimiser."""
     optimizer_kwargs: Options = field(default_factory=dict)
@@ -107,13 +108,18 @@ class ESConfig(RunConfig):
     policy: str = "DenseSNNPolicy"
     """Network: DenseSNNPolicy, GRUPolicy, LSTMPolicy or MlpPolicy."""
     learning_rate: float | str = 0.01
-    """Step size of the optimiser; a number or a schedule such as lin_0.01."""
+    """Step size of the optimiser; a number or a schedule such as lin_0.01 or exp_0.2_0.995_0.001 (start, factor a
+    generation, least)."""
     sigma: float | str = 0.02
-    """Standard deviation of the perturbations; a number or a schedule such as lin_0.02."""
+    """Standard deviation of the perturbations; a number or a schedule such as lin_0.02 or exp_0.1_0.999_0.01."""
     antithetic: bool = True
     """Draw members in opposite pairs."""
     weight_decay: float = 0.1
     """Decoupled weight decay."""
+    ranks: str = "centred"
+    """How fitness becomes weights: centred ranks, or standardized ones (divided by their standard deviation)."""
+    l2: float = 0.0
+    """Penalty on the mean square of a member's parameters, taken off its fitness."""
 
 
 CONFIGS: dict[str, type[RunConfig]] = {"ec": ECConfig, "es": ESConfig}

@@ -25,7 +25,7 @@ from trainers.evolved_policy import POLICIES, EvolvedPolicy
 from trainers.make_env import make_vec_env
 from trainers.rollout import Evaluation, Moments, Rollout, make_rollout
 from trainers.rollout.types import select
-from trainers.schedules import make_schedule
+from trainers.schedules import make_generation_schedule
 from trainers.strategies.types import Strategy
 
 
@@ -43,7 +43,8 @@ class EvolutionAlgorithm(BaseAlgorithm):
 
     :param policy: "RSNNPolicy", "DenseSNNPolicy", "GRUPolicy", "LSTMPolicy" or "MlpPolicy"
     :param env: a VecEnv, an environment or an id; Brax ids are played in one jitted program
-    :param learning_rate: step size of the optimiser, a number or "lin_0.1"
+    :param learning_rate: step size of the optimiser, a number or a schedule of `trainers.schedules`
+    :param sigma: a further hyper-parameter of that name in the strategy's state, likewise
     :param episodes: episodes per member and generation
     :param eval_episodes: episodes of the mean network; 0 for none
     :param eval_every: generations between evaluations
@@ -89,7 +90,10 @@ class EvolutionAlgorithm(BaseAlgorithm):
         if isinstance(policy, str):
             policy = POLICIES[find_network(policy)]
         self.strategy = strategy
-        self.learning_rate_value, self.sigma_value = learning_rate, sigma
+        self.sigma = sigma
+        self.schedules = {"learning_rate": make_generation_schedule(learning_rate, "learning_rate")}
+        if sigma is not None:
+            self.schedules["sigma"] = make_generation_schedule(sigma, "sigma")
         self.episodes, self.eval_episodes, self.eval_every = episodes, eval_episodes, eval_every
         self.normalize_obs, self.chunk_steps = normalize_obs, chunk_steps
         self.env_id = env if isinstance(env, str) else None
@@ -98,7 +102,7 @@ class EvolutionAlgorithm(BaseAlgorithm):
         super().__init__(
             policy=policy,
             env=make_vec_env(env, n_envs, seed, self.env_kwargs) if env is not None else None,
-            learning_rate=make_schedule(learning_rate, "learning_rate"),
+            learning_rate=learning_rate,  # type: ignore[arg-type]
             policy_kwargs=policy_kwargs,
             stats_window_size=stats_window_size,
             tensorboard_log=tensorboard_log,
@@ -107,7 +111,6 @@ class EvolutionAlgorithm(BaseAlgorithm):
             support_multi_env=True,
             seed=seed,
         )
-        self.sigma_schedule = None if sigma is None else make_schedule(sigma, "sigma")
         self.generation = 0
         self.history: list[dict[str, float]] = []
         self.best_mean_reward = -np.inf
@@ -121,7 +124,7 @@ class EvolutionAlgorithm(BaseAlgorithm):
     def arguments(self) -> dict[str, Any]:
         """Constructor arguments in plain values, from which a saved model is built again."""
         return {
-            "learning_rate": self.learning_rate_value,
+            "learning_rate": self.learning_rate,
             "episodes": self.episodes,
             "eval_episodes": self.eval_episodes,
             "eval_every": self.eval_every,
@@ -133,7 +136,6 @@ class EvolutionAlgorithm(BaseAlgorithm):
         }
 
     def _setup_model(self) -> None:
-        self._setup_lr_schedule()
         self.set_random_seed(self.seed)
         self.policy = self.policy_class(self.observation_space, self.action_space, seed=self.seed, **self.policy_kwargs)  # type: ignore[assignment]
         self.network = self.policy.network
@@ -206,9 +208,8 @@ class EvolutionAlgorithm(BaseAlgorithm):
         began = time.perf_counter()
         size = self.strategy.population_size
         remaining = self._current_progress_remaining
-        self.state = self.state._replace(learning_rate=jnp.float32(self.lr_schedule(remaining)))
-        if self.sigma_schedule is not None:
-            self.state = self.state._replace(sigma=jnp.float32(self.sigma_schedule(remaining)))
+        for name, schedule in self.schedules.items():
+            self.state = self.state._replace(**{name: jnp.float32(schedule(remaining, self.generation))})
         self.state = on_all_devices(self.state)
         sample_key, rollout_key = jax.random.split(jax.random.fold_in(self.root_key, self.generation))
         evaluating = self.eval_episodes if self.generation % self.eval_every == 0 else 0
@@ -241,7 +242,7 @@ class EvolutionAlgorithm(BaseAlgorithm):
             row["eval/mean_reward"] = float(played.returns[:evaluating].mean())
             row["eval/std_reward"] = float(played.returns[:evaluating].std())
             row["eval/mean_ep_length"] = float(played.lengths[:evaluating].mean())
-        row["train/learning_rate"] = float(self.state.learning_rate)
+        row |= {f"train/{name}": float(getattr(self.state, name)) for name in self.schedules}
         row |= {f"es/{name}": float(value) for name, value in jax.device_get(metrics).items()}
         row |= {f"spike/{name}": value for name, value in played.metrics.items()}
         row["time/seconds"] = time.perf_counter() - began
