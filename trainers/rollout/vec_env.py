@@ -45,9 +45,11 @@ class VecEnvRollout:
         key: jax.Array,
         normalizer: Moments,
         counted: np.ndarray | None = None,
+        carry_key: jax.Array | None = None,
     ) -> Evaluation:
         members, episodes = np.asarray(members, np.int32), np.asarray(episodes, np.int32)
         count, slots = len(members), self.env.num_envs
+        keys = key, key if carry_key is None else carry_key
         scaling = Scaling.of(normalizer)
         shift = np.asarray(scaling.mean)
         queue = deque(range(count))
@@ -62,7 +64,7 @@ class VecEnvRollout:
                 item[slot] = -1
                 return
             i = item[slot] = queue.popleft()
-            params, carry, seed = self._start(params_of, params, carry, slot, key, members[i], episodes[i])
+            params, carry, seed = self._start(params_of, params, carry, slot, keys, members[i], episodes[i])
             obs[slot] = self.env.env_method("reset", seed=int(seed), indices=[slot])[0][0]
 
         for slot in range(slots):
@@ -92,10 +94,17 @@ class VecEnvRollout:
         return zeros[0], zeros[1]
 
     def _start_slot(
-        self, params_of: Any, params: Any, carry: Any, slot: jax.Array, key: jax.Array, member: jax.Array, episode: jax.Array
+        self,
+        params_of: Any,
+        params: Any,
+        carry: Any,
+        slot: jax.Array,
+        keys: tuple[jax.Array, jax.Array],
+        member: jax.Array,
+        episode: jax.Array,
     ) -> tuple[Any, Any, jax.Array]:
         """Put a member into a slot; also the seed of its environment."""
-        env_key, carry_key = episode_keys(key, member, episode)
+        env_key, carry_key = (episode_keys(key, member, episode)[i] for i, key in enumerate(keys))
         fresh = jax.tree.map(lambda p: p[0], params_of(member[None]))
         params = jax.tree.map(lambda p, x: p.at[slot].set(x), params, fresh)
         carry = jax.tree.map(lambda c, x: c.at[slot].set(x), carry, self.network.initial_carry(carry_key))
@@ -103,7 +112,7 @@ class VecEnvRollout:
 
     def _batched_act(self, params: Any, carry: Any, obs: jax.Array, scaling: Scaling) -> tuple[Any, jax.Array, Any]:
         carry, output = jax.vmap(self.network.apply)(params, carry, scaling(jnp.asarray(obs, jnp.float32)))
-        return carry, to_action(output, self.env.action_space), jax.vmap(self.network.metrics)(carry)
+        return carry, to_action(output, self.env.action_space), jax.vmap(self.network.metrics, axis_size=obs.shape[0])(carry)
 
     def _no_results(self, count: int, obs_size: int) -> Any:
         carry = jax.eval_shape(self.network.initial_carry, jax.random.key(0))
