@@ -167,7 +167,8 @@ RUN_ONLY = {"generations", "n_timesteps", "save_every", "log_folder", "track", "
 
 
 def defaults(algorithm: str, env: str, policy: str | None = None) -> RunConfig:
-    """Dataclass defaults, overridden by zoo_configs/<algorithm>.yml: `policies`, then `default` or the env's entry."""
+    """Dataclass defaults, overridden by zoo_configs/<algorithm>.yml: `policies`, then `default` or the env's entry, then the
+    entry's own `policies`."""
     text = resources.files("zoo_configs").joinpath(f"{algorithm}.yml").read_text()
     table = yaml.safe_load(text)
     env_id = find_env_id(env)
@@ -175,7 +176,8 @@ def defaults(algorithm: str, env: str, policy: str | None = None) -> RunConfig:
     if policy is not None:
         entry["policy"] = policy
     entry["policy"] = find_network(entry["policy"])
-    entry = table.get("policies", {}).get(entry["policy"], {}) | entry
+    own = entry.pop("policies", {}).get(entry["policy"], {})
+    entry = table.get("policies", {}).get(entry["policy"], {}) | entry | own
     return from_dict(CONFIGS[algorithm], entry | {"env": env_id}, f"zoo_configs/{algorithm}.yml")
 
 
