@@ -14,6 +14,8 @@ from trainers.rollout.normalizer import Moments, Scaling
 from trainers.rollout.spaces import to_action
 from trainers.rollout.types import Evaluation, episode_keys
 
+FEWEST_LANES = 2  # of networks side by side: one alone is compiled otherwise, and rounds otherwise
+
 
 class VecEnvRollout:
     """Plays episodes in the slots of a VecEnv; a slot whose episode has ended takes the next at once.
@@ -34,8 +36,8 @@ class VecEnvRollout:
             inner = inner.venv
         self.network = network
         self.env = inner
-        self._act = jax.jit(self._batched_act)
-        self._start = jax.jit(self._start_slot)
+        self._act = jax.jit(self._batched_act, donate_argnums=1)
+        self._start = jax.jit(self._start_slot, donate_argnums=(1, 2))  # a slot's parameters are replaced in place
 
     def __call__(
         self,
@@ -49,6 +51,7 @@ class VecEnvRollout:
     ) -> Evaluation:
         members, episodes = np.asarray(members, np.int32), np.asarray(episodes, np.int32)
         count, slots = len(members), self.env.num_envs
+        params_of = jax.device_put(params_of, jax.local_devices()[0])  # on all devices, every step would run on all
         keys = key, key if carry_key is None else carry_key
         scaling = Scaling.of(normalizer)
         shift = np.asarray(scaling.mean)
@@ -56,7 +59,7 @@ class VecEnvRollout:
         item = np.full(slots, -1)
         result = self._no_results(count, shift.shape[0])
         obs: Any = self.env.reset()
-        params, carry = self._blank(params_of, slots)
+        params, carry = self._blank(params_of, max(slots, FEWEST_LANES))
 
         def assign(slot: int) -> None:
             nonlocal params, carry
@@ -70,9 +73,10 @@ class VecEnvRollout:
         for slot in range(slots):
             assign(slot)
         while (item >= 0).any():
-            carry, actions, metrics = self._act(params, carry, obs, scaling)
+            seen = obs if slots >= FEWEST_LANES else np.repeat(obs, FEWEST_LANES, axis=0)
+            carry, actions, metrics = self._act(params, carry, seen, scaling)
             deviation = np.asarray(obs, np.float32) - shift
-            next_obs, rewards, dones, infos = self.env.step(np.asarray(actions))
+            next_obs, rewards, dones, infos = self.env.step(np.asarray(actions)[:slots])
             metrics = jax.device_get(metrics)
             live = np.flatnonzero(item >= 0)
             result.length[item[live]] += 1
