@@ -112,10 +112,10 @@ class EvolutionAlgorithm(BaseAlgorithm):
         self.variant_fitness, self.shared_start = variant_fitness, shared_start
         choose("variant_fitness", variant_fitness, FITNESS)
         seed = int(np.random.SeedSequence().generate_state(1)[0] >> 1) if seed is None else seed
-        self.variant_envs = self._make_envs(env, n_envs, seed) if env is not None else []
+        first, *self.other_envs = self._make_envs(env, n_envs, seed) if env is not None else [None]
         super().__init__(
             policy=policy,
-            env=self.variant_envs[0] if env is not None else None,
+            env=first,
             learning_rate=learning_rate,  # type: ignore[arg-type]
             policy_kwargs=policy_kwargs,
             stats_window_size=stats_window_size,
@@ -167,11 +167,12 @@ class EvolutionAlgorithm(BaseAlgorithm):
 
     def set_env(self, env: Any, force_reset: bool = True) -> None:
         """Go on in another environment of the same spaces."""
-        self.variant_envs = self._make_envs(env, self.n_envs or 8, int(self.seed or 0))
-        super().set_env(self.variant_envs[0], force_reset)
+        first, *self.other_envs = self._make_envs(env, self.n_envs or 8, int(self.seed or 0))
+        super().set_env(first, force_reset)
         self.__dict__.pop("_rollout", None)
 
     def _make_envs(self, env: Any, n_envs: int, seed: int) -> list[VecEnv]:
+        """One of each variant."""
         return self.variants.make_envs(env, n_envs, seed, self.env_kwargs, self.vec_env)
 
     def learn(
@@ -296,8 +297,8 @@ class EvolutionAlgorithm(BaseAlgorithm):
 
     @functools.cached_property
     def _rollout(self) -> Rollout:
-        assert self.variant_envs
-        return make_rollout(self.network, self.variant_envs, self.chunk_steps, self.shared_start)
+        assert self.env is not None
+        return make_rollout(self.network, [self.env, *self.other_envs], self.chunk_steps, self.shared_start)
 
     def save(self, path: Any, exclude: Any = None, include: Any = None) -> None:
         """Write everything needed to go on exactly, to one zip of safetensors and JSON (".zip" is added)."""
