@@ -112,7 +112,8 @@ class EvolutionAlgorithm(BaseAlgorithm):
         self.variant_fitness, self.shared_start = variant_fitness, shared_start
         choose("variant_fitness", variant_fitness, FITNESS)
         seed = int(np.random.SeedSequence().generate_state(1)[0] >> 1) if seed is None else seed
-        first, *self.other_envs = self._make_envs(env, n_envs, seed) if env is not None else [None]
+        envs: list[Any] = self._make_envs(env, n_envs, seed) if env is not None else [None]
+        first, *self.other_envs = envs
         super().__init__(
             policy=policy,
             env=first,
