@@ -1,6 +1,7 @@
 """The commands `python -m trainers.<algorithm>`."""
 
 import dataclasses
+import inspect
 import sys
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 import tyro
 
 from trainers.checkpoint import CheckpointError
-from trainers.config import CONFIGS, RunConfig, defaults, load_config
+from trainers.config import CONFIGS, SHORTHANDS, RunConfig, defaults, load_config
 from trainers.devices import use_all_cores
 
 
@@ -50,11 +51,30 @@ def _canonical(config: RunConfig) -> RunConfig:
 
     if config.generations < 1:
         raise ValueError(f"generations={config.generations} must be at least 1.")
-    if config.vec_env not in ("dummy", "subproc"):
-        raise ValueError(f"vec_env='{config.vec_env}' is unknown; use dummy or subproc.")
     if config.save_every < 1:
         raise ValueError(f"save_every={config.save_every} must be at least 1.")
-    return dataclasses.replace(config, env=find_env_id(config.env), policy=find_network(config.policy))
+    config = dataclasses.replace(config, env=find_env_id(config.env), policy=find_network(config.policy))
+    return _expand(config)
+
+
+def _expand(config: RunConfig) -> RunConfig:
+    """Write the flags that are short for options of the network out in `policy_kwargs`."""
+    from policies.population import NETWORKS
+
+    options = dict(config.policy_kwargs)
+    written: dict[str, Any] = {"policy_kwargs": options} | dict.fromkeys(SHORTHANDS)
+    known = list(inspect.signature(NETWORKS[config.policy]).parameters)[2:]
+    for name in SHORTHANDS:
+        value = getattr(config, name)
+        if value is None:
+            continue
+        flag = "--" + name.replace("_", "-")
+        if name not in known:
+            raise ValueError(f"{flag} is for Hebbian networks; {config.policy} has the options {', '.join(known)}.")
+        if options.get(name, value) != value:
+            raise ValueError(f"{flag} {value} contradicts {name}:{options[name]} in policy_kwargs; leave one of them out.")
+        options[name] = value
+    return dataclasses.replace(config, **written)
 
 
 def _check_resumable(stored: RunConfig, config: RunConfig) -> None:

@@ -36,6 +36,33 @@ Options = Annotated[
 ]
 
 
+def _parse_variants(words: list[str]) -> dict[str, list[Any]]:
+    if words == [""]:
+        return {}
+    key, sign, values = words[0].partition("=")
+    if not (sign and key and values):
+        raise ValueError(f"'{words[0]}' is not of the form option=value,value")
+    try:
+        return {key: yaml.safe_load(f"[{values}]")}
+    except yaml.YAMLError:
+        raise ValueError(f"'{values}' is not a list of values with commas between them") from None
+
+
+VariantValues = Annotated[
+    dict[str, list[Any]],
+    tyro.constructors.PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="OPTION=VALUE,VALUE,...",
+        instance_from_str=_parse_variants,
+        is_instance=lambda value: isinstance(value, dict),
+        str_from_instance=lambda table: [
+            ",".join(f"{key}={yaml.safe_dump(values, default_flow_style=True, width=1000).strip()[1:-1]}"
+                     for key, values in table.items())
+        ],
+    ),
+]  # fmt: skip
+
+
 @dataclass
 class RunConfig:
     """Options of every evolution command."""
@@ -46,8 +73,18 @@ class RunConfig:
     """Network: RSNNPolicy, DenseSNNPolicy, GRUPolicy, LSTMPolicy or MlpPolicy."""
     policy_kwargs: Options = field(default_factory=dict)
     """Options of the network, e.g. num_neurons:128."""
+    hebb_rule: str | None = None
+    """Rule of a Hebbian network, e.g. ABCD_lr; short for --policy-kwargs hebb_rule:..."""
+    init_weights: str | None = None
+    """Weights that a Hebbian network starts an episode with, e.g. uniform; short for --policy-kwargs init_weights:..."""
     env_kwargs: Options = field(default_factory=dict)
     """Options of the environment, e.g. physics:generalized."""
+    variants: VariantValues = field(default_factory=dict)
+    """One option of the environment and the values over which fitness is taken, e.g. damage=none,front_left_short."""
+    variant_fitness: str = "mean"
+    """Fitness of a member: mean or min of its mean returns in the variants."""
+    shared_start: bool = False
+    """Start the networks' state alike in all variants."""
     population_size: int = 512
     """Members per generation."""
     generations: int = 200
@@ -55,7 +92,8 @@ class RunConfig:
     n_timesteps: int | None = None
     """Stop after this many environment steps, if that comes first."""
     learning_rate: float | str = 0.15
-    """Step size of the optimiser; a number or a schedule such as lin_0.15."""
+    """Step size of the optimiser; a number or a schedule such as lin_0.15 or exp_0.2_0.995_0.001 (start, factor a
+    generation, least)."""
     optimizer: str = "adam"
     """Any optax optimiser."""
     optimizer_kwargs: Options = field(default_factory=dict)
@@ -65,9 +103,9 @@ class RunConfig:
     antithetic: bool = False
     """Draw members in opposite pairs."""
     episodes: int = 1
-    """Episodes per member and generation."""
+    """Episodes per member and generation (of each variant)."""
     eval_episodes: int = 16
-    """Episodes of the deployed network per evaluation; 0 for none."""
+    """Episodes of the deployed network per evaluation (of each variant); 0 for none."""
     eval_every: int = 1
     """Generations between evaluations."""
     normalize_obs: bool = True
@@ -107,21 +145,30 @@ class ESConfig(RunConfig):
     policy: str = "DenseSNNPolicy"
     """Network: DenseSNNPolicy, GRUPolicy, LSTMPolicy or MlpPolicy."""
     learning_rate: float | str = 0.01
-    """Step size of the optimiser; a number or a schedule such as lin_0.01."""
+    """Step size of the optimiser; a number or a schedule such as lin_0.01 or exp_0.2_0.995_0.001 (start, factor a
+    generation, least)."""
     sigma: float | str = 0.02
-    """Standard deviation of the perturbations; a number or a schedule such as lin_0.02."""
+    """Standard deviation of the perturbations; a number or a schedule such as lin_0.02 or exp_0.1_0.999_0.01."""
     antithetic: bool = True
     """Draw members in opposite pairs."""
     weight_decay: float = 0.1
     """Decoupled weight decay."""
+    ranks: str = "centred"
+    """How fitness becomes weights: centred ranks, or standardized ones (divided by their standard deviation)."""
+    l2: float = 0.0
+    """Penalty on the mean square of a member's parameters, taken off its fitness."""
 
+
+SHORTHANDS = ("hebb_rule", "init_weights")
+"""Flags for options of the network; they become part of `policy_kwargs`."""
 
 CONFIGS: dict[str, type[RunConfig]] = {"ec": ECConfig, "es": ESConfig}
-RUN_ONLY = {"generations", "n_timesteps", "save_every", "log_folder", "track", "progress", "resume", "vec_env"}
+RUN_ONLY = {"generations", "n_timesteps", "save_every", "log_folder", "track", "progress", "resume", *SHORTHANDS}
 
 
 def defaults(algorithm: str, env: str, policy: str | None = None) -> RunConfig:
-    """Dataclass defaults, overridden by zoo_configs/<algorithm>.yml: `policies`, then `default` or the env's entry."""
+    """Dataclass defaults, overridden by zoo_configs/<algorithm>.yml: `policies`, then `default` or the env's entry, then the
+    entry's own `policies`."""
     text = resources.files("zoo_configs").joinpath(f"{algorithm}.yml").read_text()
     table = yaml.safe_load(text)
     env_id = find_env_id(env)
@@ -129,7 +176,8 @@ def defaults(algorithm: str, env: str, policy: str | None = None) -> RunConfig:
     if policy is not None:
         entry["policy"] = policy
     entry["policy"] = find_network(entry["policy"])
-    entry = table.get("policies", {}).get(entry["policy"], {}) | entry
+    own = entry.pop("policies", {}).get(entry["policy"], {})
+    entry = table.get("policies", {}).get(entry["policy"], {}) | entry | own
     return from_dict(CONFIGS[algorithm], entry | {"env": env_id}, f"zoo_configs/{algorithm}.yml")
 
 

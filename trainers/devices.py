@@ -27,7 +27,6 @@ def use_all_cores() -> None:
     """
     given = os.environ.get("XLA_FLAGS", "")
     added = [flag for flag in FLAGS if flag.split("=")[0] not in given]
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if _initialised():
         if jax.default_backend() == "cpu" and jax.local_device_count() < 2:
             warnings.warn(
@@ -37,7 +36,12 @@ def use_all_cores() -> None:
             )
         return
     os.environ["XLA_FLAGS"] = " ".join([given, *added]).strip()
-    jax.config.update("jax_num_cpu_devices", max(2, cores))
+    jax.config.update("jax_num_cpu_devices", max(2, count_cores()))
+
+
+def count_cores() -> int:
+    """CPU cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def on_all_devices(tree: Any) -> Any:

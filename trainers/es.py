@@ -6,6 +6,7 @@ import jax
 
 from policies.population.types import PopulationNetwork
 from trainers.evolution import EvolutionAlgorithm
+from trainers.schedules import make_generation_schedule
 from trainers.strategies import EvolutionStrategy
 
 
@@ -15,11 +16,13 @@ class ES(EvolutionAlgorithm):
     See `EvolutionStrategy` for the equations and `EvolutionAlgorithm` for the loop and its arguments.
 
     :param population_size: members per generation, even when antithetic
-    :param learning_rate: step size of the optimiser, a number or "lin_0.01"
-    :param sigma: standard deviation of the perturbations, a number or "lin_0.02"
+    :param learning_rate: step size of the optimiser, a number or a schedule such as "lin_0.01" or "exp_0.2_0.995_0.001"
+    :param sigma: standard deviation of the perturbations, a number or a schedule
     :param antithetic: draw members in opposite pairs
     :param weight_decay: decoupled weight decay
     :param optimizer: any optax optimiser by name, with `optimizer_kwargs`
+    :param ranks: how fitness becomes weights, "centred" ranks or "standardized" ones
+    :param l2: penalty on the mean square of a member's parameters, taken off its fitness
     """
 
     def __init__(
@@ -33,11 +36,13 @@ class ES(EvolutionAlgorithm):
         weight_decay: float = 0.1,
         optimizer: str = "adam",
         optimizer_kwargs: dict[str, Any] | None = None,
+        ranks: str = "centred",
+        l2: float = 0.0,
         **kwargs: Any,
     ) -> None:
-        if isinstance(sigma, (int, float)) and sigma <= 0:
+        if make_generation_schedule(sigma, "sigma")(1.0, 0) <= 0:
             raise ValueError(f"sigma={sigma} must be positive.")
-        strategy = EvolutionStrategy(population_size, antithetic, weight_decay, optimizer, optimizer_kwargs or {})
+        strategy = EvolutionStrategy(population_size, antithetic, weight_decay, optimizer, optimizer_kwargs or {}, ranks, l2)
         super().__init__(policy, env, strategy, learning_rate, sigma=sigma, **kwargs)
 
     def params_like(self, network: PopulationNetwork, key: jax.Array) -> Any:
@@ -50,11 +55,13 @@ class ES(EvolutionAlgorithm):
         assert isinstance(s, EvolutionStrategy)
         return super().arguments() | {
             "population_size": s.population_size,
-            "sigma": self.sigma_value,
+            "sigma": self.sigma,
             "antithetic": s.antithetic,
             "weight_decay": s.weight_decay,
             "optimizer": s.optimizer,
             "optimizer_kwargs": dict(s.optimizer_kwargs),
+            "ranks": s.ranks,
+            "l2": s.l2,
         }
 
 

@@ -31,7 +31,8 @@ class EvaluateConfig:
     env: str | None = None
     """Environment of a zip, unless its folder is named after it as rl_zoo3 does (HalfCheetah-v5_1)."""
     env_kwargs: Options = field(default_factory=dict)
-    """Options of a zip's environment, e.g. damage:front_left_leg."""
+    """Options of the environment, e.g. damage:front_left_leg; those of a run's folder not named here stay, and naming what
+    the run varied evaluates on that alone."""
     algo: str | None = None
     """Algorithm of a zip (ppo, td3, ...), for policies that are not ours."""
     vec_normalize: str | None = None
@@ -74,7 +75,6 @@ def evaluate(config: EvaluateConfig) -> None:
 
 
 def _evaluate_run(config: EvaluateConfig) -> None:
-    from trainers.make_env import make_vec_env
     from trainers.run import ALGORITHMS
 
     folder = Path(config.path)
@@ -87,12 +87,23 @@ def _evaluate_run(config: EvaluateConfig) -> None:
         raise ValueError("energy and raster are for spiking policies of Stable-Baselines3; give the zip of one.")
     data = yaml.safe_load((folder / "config.yml").read_text())
     run = from_dict(CONFIGS[data["algorithm"]], data["config"], str(folder / "config.yml"))
-    env = make_vec_env(run.env, min(run.n_envs, config.episodes), config.seed, run.env_kwargs)
-    model = ALGORITHMS[data["algorithm"]].load(folder / names[config.model], env)
+    env_kwargs = run.env_kwargs | config.env_kwargs
+    variants = {name: values for name, values in run.variants.items() if name not in config.env_kwargs}
+    changed: dict[str, Any] = {
+        "env_kwargs": env_kwargs,
+        "variants": variants,
+        "n_envs": min(run.n_envs, config.episodes),
+        "vec_env": run.vec_env,
+    }
+    model = ALGORITHMS[data["algorithm"]].load(folder / names[config.model], run.env, **changed)
     played = model.evaluate_mean(config.episodes, config.seed)
-    _print_returns(f"{run.env}, {config.model} network", played.returns, played.lengths)
+    what = " ".join([run.env, *(f"{name}={value}" for name, value in config.env_kwargs.items())])
+    for i, name in enumerate(model.variants.names or [""]):
+        part = slice(i * config.episodes, (i + 1) * config.episodes)
+        variant = f" {model.variants.argument}={name}" if name else ""
+        _print_returns(f"{what}{variant}, {config.model} network", played.returns[part], played.lengths[part])
     if config.video is not None:
-        film(model, run.env, run.env_kwargs, config)
+        film(model, run.env, model.variants.env_kwargs(env_kwargs)[0], config)
 
 
 def _evaluate_zip(config: EvaluateConfig) -> None:

@@ -1,8 +1,6 @@
 """The generation loop, as a Stable-Baselines3 algorithm."""
 
 import functools
-import signal
-import threading
 import time
 from collections.abc import Callable
 from typing import Any, ClassVar, Self
@@ -15,18 +13,19 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import MaybeCallback
 from stable_baselines3.common.vec_env import VecEnv
-from tqdm import tqdm
 
+from policies.names import choose
 from policies.population import find_network
 from policies.population.types import PopulationNetwork
 from trainers import model_file
 from trainers.devices import on_all_devices, use_all_cores
 from trainers.evolved_policy import POLICIES, EvolvedPolicy
-from trainers.make_env import make_vec_env
+from trainers.progress import Interruption, ProgressBar
 from trainers.rollout import Evaluation, Moments, Rollout, make_rollout
 from trainers.rollout.types import select
-from trainers.schedules import make_schedule
+from trainers.schedules import make_generation_schedule
 from trainers.strategies.types import Strategy
+from trainers.variants import FITNESS, Variants
 
 
 class EvolutionAlgorithm(BaseAlgorithm):
@@ -35,7 +34,7 @@ class EvolutionAlgorithm(BaseAlgorithm):
     A generation samples `population_size` members, plays `episodes` episodes of each on fresh start states, updates the
     strategy, and, every `eval_every` generations, plays `eval_episodes` episodes of the mean network (the one that is
     deployed) in the same batch, on start states of their own. All random numbers derive from (seed, generation,
-    member, episode): no state but the generation counter lives in the stream, so that a loaded model goes on exactly
+    member, variant, episode): no state but the generation counter lives in the stream, so that a loaded model goes on exactly
     as the uninterrupted run would have.
 
     `learn` calls `callback.on_step` once a generation; the frequencies of EvalCallback and CheckpointCallback count
@@ -43,14 +42,22 @@ class EvolutionAlgorithm(BaseAlgorithm):
 
     :param policy: "RSNNPolicy", "DenseSNNPolicy", "GRUPolicy", "LSTMPolicy" or "MlpPolicy"
     :param env: a VecEnv, an environment or an id; Brax ids are played in one jitted program
-    :param learning_rate: step size of the optimiser, a number or "lin_0.1"
+    :param learning_rate: step size of the optimiser, a number or a schedule of `trainers.schedules`
+    :param sigma: a further hyper-parameter of that name in the strategy's state, likewise
     :param episodes: episodes per member and generation
     :param eval_episodes: episodes of the mean network; 0 for none
     :param eval_every: generations between evaluations
     :param normalize_obs: normalise observations by the statistics of all earlier generations
     :param chunk_steps: environment steps between refills of finished slots (Brax); results do not depend on it
     :param n_envs: width of the VecEnv made when `env` is an id (other than Brax's)
+    :param vec_env: how they run, "dummy" (one after the other) or "subproc" (a process each)
     :param env_kwargs: keyword arguments of an environment made from an id
+    :param variants: one keyword argument of the environment and its values, such as {"damage": ["none",
+        "front_left_short"]}: every member plays `episodes` episodes of each, and so does the mean network; `env` must be
+        an id, and each variant gets environments of its own
+    :param variant_fitness: the fitness of a member, "mean" or "min" of its mean returns in the variants
+    :param shared_start: the n-th episodes of all variants start with the same state of the network (its random weights,
+        say), though never with the same state of the environment
     """
 
     policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = dict(POLICIES)
@@ -69,7 +76,11 @@ class EvolutionAlgorithm(BaseAlgorithm):
         normalize_obs: bool = True,
         chunk_steps: int = 1,
         n_envs: int = 8,
+        vec_env: str = "dummy",
         env_kwargs: dict[str, Any] | None = None,
+        variants: dict[str, list[Any]] | None = None,
+        variant_fitness: str = "mean",
+        shared_start: bool = False,
         policy_kwargs: dict[str, Any] | None = None,
         stats_window_size: int = 100,
         tensorboard_log: str | None = None,
@@ -89,16 +100,24 @@ class EvolutionAlgorithm(BaseAlgorithm):
         if isinstance(policy, str):
             policy = POLICIES[find_network(policy)]
         self.strategy = strategy
-        self.learning_rate_value, self.sigma_value = learning_rate, sigma
+        self.sigma = sigma
+        self.schedules = {"learning_rate": make_generation_schedule(learning_rate, "learning_rate")}
+        if sigma is not None:
+            self.schedules["sigma"] = make_generation_schedule(sigma, "sigma")
         self.episodes, self.eval_episodes, self.eval_every = episodes, eval_episodes, eval_every
         self.normalize_obs, self.chunk_steps = normalize_obs, chunk_steps
         self.env_id = env if isinstance(env, str) else None
-        self.env_kwargs = env_kwargs or {}
+        self.env_kwargs, self.vec_env = env_kwargs or {}, vec_env
+        self.variants = Variants.of(variants)
+        self.variant_fitness, self.shared_start = variant_fitness, shared_start
+        choose("variant_fitness", variant_fitness, FITNESS)
         seed = int(np.random.SeedSequence().generate_state(1)[0] >> 1) if seed is None else seed
+        envs: list[Any] = self._make_envs(env, n_envs, seed) if env is not None else [None]
+        first, *self.other_envs = envs
         super().__init__(
             policy=policy,
-            env=make_vec_env(env, n_envs, seed, self.env_kwargs) if env is not None else None,
-            learning_rate=make_schedule(learning_rate, "learning_rate"),
+            env=first,
+            learning_rate=learning_rate,  # type: ignore[arg-type]
             policy_kwargs=policy_kwargs,
             stats_window_size=stats_window_size,
             tensorboard_log=tensorboard_log,
@@ -107,7 +126,6 @@ class EvolutionAlgorithm(BaseAlgorithm):
             support_multi_env=True,
             seed=seed,
         )
-        self.sigma_schedule = None if sigma is None else make_schedule(sigma, "sigma")
         self.generation = 0
         self.history: list[dict[str, float]] = []
         self.best_mean_reward = -np.inf
@@ -121,19 +139,21 @@ class EvolutionAlgorithm(BaseAlgorithm):
     def arguments(self) -> dict[str, Any]:
         """Constructor arguments in plain values, from which a saved model is built again."""
         return {
-            "learning_rate": self.learning_rate_value,
+            "learning_rate": self.learning_rate,
             "episodes": self.episodes,
             "eval_episodes": self.eval_episodes,
             "eval_every": self.eval_every,
             "normalize_obs": self.normalize_obs,
             "chunk_steps": self.chunk_steps,
             "env_kwargs": self.env_kwargs,
+            "variants": self.variants.table,
+            "variant_fitness": self.variant_fitness,
+            "shared_start": self.shared_start,
             "policy_kwargs": self.policy_kwargs,
             "seed": self.seed,
         }
 
     def _setup_model(self) -> None:
-        self._setup_lr_schedule()
         self.set_random_seed(self.seed)
         self.policy = self.policy_class(self.observation_space, self.action_space, seed=self.seed, **self.policy_kwargs)  # type: ignore[assignment]
         self.network = self.policy.network
@@ -148,8 +168,13 @@ class EvolutionAlgorithm(BaseAlgorithm):
 
     def set_env(self, env: Any, force_reset: bool = True) -> None:
         """Go on in another environment of the same spaces."""
-        super().set_env(make_vec_env(env, self.n_envs or 8, int(self.seed or 0), self.env_kwargs), force_reset)
+        first, *self.other_envs = self._make_envs(env, self.n_envs or 8, int(self.seed or 0))
+        super().set_env(first, force_reset)
         self.__dict__.pop("_rollout", None)
+
+    def _make_envs(self, env: Any, n_envs: int, seed: int) -> list[VecEnv]:
+        """One of each variant."""
+        return self.variants.make_envs(env, n_envs, seed, self.env_kwargs, self.vec_env)
 
     def learn(
         self,
@@ -174,8 +199,8 @@ class EvolutionAlgorithm(BaseAlgorithm):
             _, callback = self._setup_learn(limit, callback, reset_num_timesteps, tb_log_name, False)
             limit = self._total_timesteps
             callback.on_training_start(locals(), globals())
-            bar = _ProgressBar(progress_bar, total_timesteps and limit, generations, self.num_timesteps, self.generation)
-            with _Interruption() as interruption, bar:
+            bar = ProgressBar(progress_bar, total_timesteps and limit, generations, self.num_timesteps, self.generation)
+            with Interruption() as interruption, bar:
                 while self.num_timesteps < limit and (generations is None or self.generation < generations):
                     done = self.num_timesteps / limit
                     if generations is not None:
@@ -194,7 +219,8 @@ class EvolutionAlgorithm(BaseAlgorithm):
         return self
 
     def evaluate_mean(self, episodes: int, seed: int, policy: EvolvedPolicy | None = None) -> Evaluation:
-        """Play the deployed network (or that of another `policy`) on start states of their own seed."""
+        """Play the deployed network (or that of another `policy`) on start states of their own seed, that many episodes
+        of each variant in turn."""
         policy = policy or self.policy
         key = jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), 2**31), 1)
         params_of = jax.tree_util.Partial(_one_member, policy.params)
@@ -206,9 +232,8 @@ class EvolutionAlgorithm(BaseAlgorithm):
         began = time.perf_counter()
         size = self.strategy.population_size
         remaining = self._current_progress_remaining
-        self.state = self.state._replace(learning_rate=jnp.float32(self.lr_schedule(remaining)))
-        if self.sigma_schedule is not None:
-            self.state = self.state._replace(sigma=jnp.float32(self.sigma_schedule(remaining)))
+        for name, schedule in self.schedules.items():
+            self.state = self.state._replace(**{name: jnp.float32(schedule(remaining, self.generation))})
         self.state = on_all_devices(self.state)
         sample_key, rollout_key = jax.random.split(jax.random.fold_in(self.root_key, self.generation))
         evaluating = self.eval_episodes if self.generation % self.eval_every == 0 else 0
@@ -217,31 +242,39 @@ class EvolutionAlgorithm(BaseAlgorithm):
         params_of = jax.tree_util.Partial(self._params_of, self.state, sample_key)
         scaling = self.moments if self.normalize_obs else Moments.empty(len(self.moments.mean))
         played = self._rollout(params_of, members, episodes, rollout_key, scaling, counted=members < size)
-        returns, lengths = played.returns[evaluating:], played.lengths[evaluating:]
-        fitness = returns.reshape(size, self.episodes).mean(axis=1)
+        returns = played.returns.reshape(-1, len(members))  # of each variant
+        trained, evaluated = returns[:, evaluating:], returns[:, :evaluating]
+        by_variant = trained.reshape(-1, size, self.episodes).mean(axis=2)
+        combine = FITNESS[self.variant_fitness]
+        fitness = combine(by_variant)
         if evaluating:
             mean = jax.device_put(self._mean(self.state), jax.local_devices()[0])
-            self._deploy(mean, scaling, float(played.returns[:evaluating].mean()))
+            self._deploy(mean, scaling, float(combine(evaluated.mean(axis=1))))
         self.state, metrics = self._update(self.state, sample_key, jnp.asarray(fitness))
         if self.normalize_obs:
             self.moments = self.moments.merge(played.moments)
         self.generation += 1
         self.num_timesteps += played.env_steps
-        finite = fitness[np.isfinite(fitness)]
+        lengths = played.lengths.reshape(-1, len(members))
+        finite = _finite(fitness)
         row = {
             "time/iterations": self.generation,
             "time/total_timesteps": self.num_timesteps,
-            "rollout/ep_rew_mean": float(finite.mean()) if len(finite) else float("nan"),
-            "rollout/return_std": float(finite.std()) if len(finite) else float("nan"),
-            "rollout/return_max": float(finite.max()) if len(finite) else float("nan"),
-            "rollout/ep_len_mean": float(lengths.mean()),
-            "rollout/diverged": int(size - len(finite)),
+            "rollout/ep_rew_mean": float(finite.mean()),
+            "rollout/return_std": float(finite.std()),
+            "rollout/return_max": float(finite.max()),
+            "rollout/ep_len_mean": float(lengths[:, evaluating:].mean()),
+            "rollout/diverged": int((~np.isfinite(fitness)).sum()),
         }
         if evaluating:
-            row["eval/mean_reward"] = float(played.returns[:evaluating].mean())
-            row["eval/std_reward"] = float(played.returns[:evaluating].std())
-            row["eval/mean_ep_length"] = float(played.lengths[:evaluating].mean())
-        row["train/learning_rate"] = float(self.state.learning_rate)
+            row["eval/mean_reward"] = self.last_mean_reward
+            row["eval/std_reward"] = float(evaluated.std())
+            row["eval/mean_ep_length"] = float(lengths[:, :evaluating].mean())
+        for i, name in enumerate(self.variants.names):
+            row[f"rollout/ep_rew_mean/{name}"] = float(_finite(by_variant[i]).mean())
+            if evaluating:
+                row[f"eval/mean_reward/{name}"] = float(evaluated[i].mean())
+        row |= {f"train/{name}": float(getattr(self.state, name)) for name in self.schedules}
         row |= {f"es/{name}": float(value) for name, value in jax.device_get(metrics).items()}
         row |= {f"spike/{name}": value for name, value in played.metrics.items()}
         row["time/seconds"] = time.perf_counter() - began
@@ -266,7 +299,7 @@ class EvolutionAlgorithm(BaseAlgorithm):
     @functools.cached_property
     def _rollout(self) -> Rollout:
         assert self.env is not None
-        return make_rollout(self.network, self.env, self.chunk_steps)
+        return make_rollout(self.network, [self.env, *self.other_envs], self.chunk_steps, self.shared_start)
 
     def save(self, path: Any, exclude: Any = None, include: Any = None) -> None:
         """Write everything needed to go on exactly, to one zip of safetensors and JSON (".zip" is added)."""
@@ -294,51 +327,7 @@ def _one_member(params: Any, members: jax.Array) -> Any:
     return jax.tree.map(lambda p: jnp.broadcast_to(p, (members.shape[0], *p.shape)), params)
 
 
-class _Interruption:
-    """Turns the first Ctrl-C into a request to stop after the generation; the second interrupts as usual."""
-
-    def __init__(self) -> None:
-        self.requested = False
-
-    def __enter__(self) -> "_Interruption":
-        self._previous: Any = None
-        if threading.current_thread() is threading.main_thread():
-            self._previous = signal.signal(signal.SIGINT, self._request)
-        return self
-
-    def __exit__(self, *_: Any) -> None:
-        if self._previous is not None:
-            signal.signal(signal.SIGINT, self._previous)
-
-    def _request(self, *_: Any) -> None:
-        self.requested = True
-        signal.signal(signal.SIGINT, self._previous)
-
-
-class _ProgressBar:
-    """Progress by generations, or by environment steps, with return, env steps/s and time left."""
-
-    def __init__(self, shown: bool, steps: int | None, generations: int | None, done_steps: int, done_generations: int):
-        self.by_generation = generations is not None
-        total, initial = (generations, done_generations) if generations is not None else (steps, done_steps)
-        self.bar = tqdm(
-            total=total,
-            initial=initial,
-            unit="generation" if self.by_generation else "step",
-            unit_scale=not self.by_generation,
-            disable=not shown,
-            dynamic_ncols=True,
-        )
-
-    def __enter__(self) -> "_ProgressBar":
-        return self
-
-    def __exit__(self, *_: Any) -> None:
-        self.bar.close()
-
-    def update(self, steps: int, generation: int, row: dict[str, float]) -> None:
-        shown = f"return {row['rollout/ep_rew_mean']:.1f}"
-        if "eval/mean_reward" in row:
-            shown += f", deployed {row['eval/mean_reward']:.1f}"
-        self.bar.set_postfix_str(f"{shown}, {row['time/fps']:,} env-steps/s", refresh=False)
-        self.bar.update((generation if self.by_generation else steps) - self.bar.n)
+def _finite(returns: np.ndarray) -> np.ndarray:
+    """Those that are numbers, or a single NaN when none is."""
+    finite = returns[np.isfinite(returns)]
+    return finite if len(finite) else np.full(1, np.nan)

@@ -10,6 +10,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv
 
 import envs
 from envs.brax.tasks import find_task
+from policies.names import choose
 
 if TYPE_CHECKING:
     from envs.brax.gym import BraxEnv
@@ -32,9 +33,18 @@ def find_env_id(name: str) -> str:
 
 
 def make_vec_env(
-    env: str | gymnasium.Env[Any, Any] | VecEnv, n_envs: int, seed: int, env_kwargs: dict[str, Any], subprocess: bool = False
+    env: str | gymnasium.Env[Any, Any] | VecEnv,
+    n_envs: int,
+    seed: int,
+    env_kwargs: dict[str, Any],
+    vec_env: str = "dummy",
 ) -> VecEnv:
-    """A VecEnv of an id, an environment or a VecEnv (returned as it is). Brax ids give a `BraxVecEnv`."""
+    """A VecEnv of an id, an environment or a VecEnv (returned as it is). Brax ids give a `BraxVecEnv`.
+
+    :param vec_env: how environments of an id run: "dummy", one after the other, or "subproc", in a process each
+    """
+    kinds: dict[str, Any] = {"dummy": DummyVecEnv, "subproc": SubprocVecEnv}
+    cls = choose("vec_env", vec_env, kinds)
     if isinstance(env, VecEnv):
         return env
     if isinstance(env, gymnasium.Env):
@@ -49,11 +59,14 @@ def make_vec_env(
         return _brax(task, seed, env_kwargs)
     if n_envs < 1:
         raise ValueError(f"n_envs={n_envs} must be at least 1.")
-    cls = SubprocVecEnv if subprocess else DummyVecEnv
     try:
-        return sb3_make_vec_env(env_id, n_envs, seed, env_kwargs=env_kwargs, vec_env_cls=cls)
+        gymnasium.make(env_id, **env_kwargs).close()  # what is wrong is told here, not in a process of its own
     except gymnasium.error.DependencyNotInstalled as error:
         raise ValueError(f"'{env_id}' needs a package that is not installed: {error}.") from error
+    except TypeError as error:
+        raise ValueError(f"'{env_id}' cannot be made with {env_kwargs}: {error}.") from error
+    ours = env_id in envs.registration.ENVS  # processes that have not imported `envs` are told to
+    return sb3_make_vec_env(f"envs:{env_id}" if ours else env_id, n_envs, seed, env_kwargs=env_kwargs, vec_env_cls=cls)
 
 
 def _brax_kwargs(env: gymnasium.Env[Any, Any], brax: "BraxEnv") -> dict[str, Any]:

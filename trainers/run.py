@@ -17,7 +17,7 @@ from trainers.config import RunConfig, constructor_arguments
 from trainers.ec import EC
 from trainers.es import ES
 from trainers.evolution import EvolutionAlgorithm
-from trainers.make_env import make_vec_env, versions
+from trainers.make_env import versions
 from trainers.plots import learning_curve
 
 ALGORITHMS: dict[str, type[EvolutionAlgorithm]] = {"ec": EC, "es": ES}
@@ -104,14 +104,7 @@ def write_metrics(path: Path, history: list[dict[str, float]]) -> None:
 
 
 def _build(cls: type[EvolutionAlgorithm], config: RunConfig) -> EvolutionAlgorithm:
-    arguments = constructor_arguments(config)
-    model = cls(config.policy, _env(config), **arguments)
-    model.env_id = config.env
-    return model
-
-
-def _env(config: RunConfig) -> Any:
-    return make_vec_env(config.env, config.n_envs, config.seed, config.env_kwargs, config.vec_env == "subproc")
+    return cls(config.policy, config.env, **constructor_arguments(config))
 
 
 def _newest(cls: type[EvolutionAlgorithm], folder: Path, config: RunConfig) -> EvolutionAlgorithm:
@@ -125,7 +118,7 @@ def _newest(cls: type[EvolutionAlgorithm], folder: Path, config: RunConfig) -> E
             problem = problem or error
             print(f"warning: {error} Trying the one before it.")
             continue
-        return cls.load(path, _env(config))
+        return cls.load(path, config.env, n_envs=config.n_envs, vec_env=config.vec_env)
     raise problem or CheckpointError(f"'{folder}' holds no checkpoint to resume from.")
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from trainers import checkpoint
 from trainers.checkpoint import CheckpointError
-from trainers.schedules import make_schedule
+from trainers.schedules import make_generation_schedule, make_schedule
 
 ARRAYS = {"scalar": np.float32(3.5), "matrix": np.arange(6, dtype=np.int32).reshape(2, 3), "empty": np.zeros((0, 2))}
 
@@ -80,3 +80,22 @@ def test_schedules() -> None:
     assert make_schedule("lin_0.4", "x")(0.25) == pytest.approx(0.1)
     with pytest.raises(ValueError, match="sigma='cos_1' is neither"):
         make_schedule("cos_1", "sigma")
+
+
+def test_geometric_schedules_have_the_published_values() -> None:
+    """Najarro & Risi 2020: after 300 and 500 generations."""
+    rate = make_generation_schedule("exp_0.2_0.995_0.001", "learning_rate")
+    sigma = make_generation_schedule("exp_0.1_0.999_0.01", "sigma")
+    assert (rate(1.0, 0), sigma(1.0, 0)) == (0.2, 0.1)
+    assert [round(rate(0.5, g), 4) for g in (300, 500)] == [0.0445, 0.0163]
+    assert [round(sigma(0.5, g), 4) for g in (300, 500)] == [0.0741, 0.0606]
+    assert (rate(0.0, 10_000), sigma(0.0, 10_000)) == (0.001, 0.01)
+    assert make_generation_schedule("lin_0.4", "x")(0.25, 7) == pytest.approx(0.1)
+    for wrong, sentence in (
+        ("exp_0.2_0.995", "is not of the form 'exp_START_FACTOR_FLOOR'"),
+        ("exp_0.2_1.5_0.1", r"must have a factor in \(0, 1\]"),
+        ("exp_0.2_0.9_0.3", "a floor from 0 to its start"),
+        ("cos_1", "is neither a number nor a schedule"),
+    ):
+        with pytest.raises(ValueError, match=sentence):
+            make_generation_schedule(wrong, "sigma")

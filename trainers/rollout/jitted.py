@@ -1,5 +1,6 @@
 """Rollouts of Brax tasks: networks and physics in one jitted program, spread over all devices."""
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -9,13 +10,22 @@ import numpy as np
 from jax import lax
 from jax.sharding import Mesh, PartitionSpec
 
+from envs.brax.damage import DamagedTask
 from envs.brax.tasks import BraxTask, TaskState
 from policies.population.types import PopulationNetwork
 from trainers.rollout.normalizer import Moments, Scaling, moments_from_sums
-from trainers.rollout.types import Evaluation, episode_keys
+from trainers.rollout.types import Evaluation, Rollout, episode_keys
 
 CPU_SLOTS = 16  # episodes a CPU core plays side by side: with more, weights fall out of its cache and late slots idle
 FEWEST_SLOTS = 8  # with fewer, XLA rounds differently
+
+
+class Origin(NamedTuple):
+    """What the beginnings of episodes are drawn from."""
+
+    env: jax.Array  # key of the environments
+    carry: jax.Array  # key of the networks' initial states
+    which: jax.Array  # of a damaged task's damages
 
 
 class Start(NamedTuple):
@@ -69,6 +79,8 @@ class JittedRollout:
     An episode's result depends on (key, member, episode), not on its place in the queue, the chunk size, the number of
     slots (from 8 to 32) or the number of devices (from 2 on; see `trainers.devices`).
 
+    For a `DamagedTask`, a call says which of its damages the episodes have (`which`).
+
     :param slots: episodes played side by side on each device (default: 16 on a CPU core, all of them on accelerators)
     :param chunk_steps: steps between refills
     :param devices: where to play (default: all local devices of the default backend)
@@ -100,10 +112,13 @@ class JittedRollout:
         key: jax.Array,
         normalizer: Moments,
         counted: np.ndarray | None = None,
+        carry_key: jax.Array | None = None,
+        which: int = 0,
     ) -> Evaluation:
         queue = Queue.plan(np.asarray(members), np.asarray(episodes), len(self.devices))
         scaling = Scaling.of(normalizer)
-        result = self._program(queue)(params_of, queue.arrays, key, scaling)
+        origin = Origin(key, key if carry_key is None else carry_key, jnp.int32(which))
+        result = self._program(queue)(params_of, queue.arrays, origin, scaling)
         result = jax.tree.map(lambda x: np.asarray(x)[queue.position], result)
         return evaluation(result, np.asarray(scaling.mean, np.float64), counted)
 
@@ -121,6 +136,20 @@ class JittedRollout:
                 jax.shard_map(play, mesh=mesh, in_specs=(same, split, same, same), out_specs=split, check_vma=False)
             )
         return self._programs[size, rows]
+
+
+def brax_rollouts(network: PopulationNetwork, tasks: list[Any], chunk_steps: int) -> list[Rollout]:
+    """A rollout of each task; tasks that differ in their damage alone share one program."""
+    damaged = [task for task in tasks if isinstance(task, DamagedTask)]
+    if len(damaged) < len(tasks) or len({(id(task.intact), task.observe_damage) for task in damaged}) > 1:
+        return [JittedRollout(network, task, chunk_steps=chunk_steps) for task in tasks]
+    together, numbers = damaged[0], [0]
+    for task in damaged[1:]:
+        (damage,) = task.damages
+        together, number = together.with_damage(damage)
+        numbers.append(number)
+    rollout = JittedRollout(network, together, chunk_steps=chunk_steps)
+    return [functools.partial(rollout, which=number) for number in numbers]
 
 
 class QueueArrays(NamedTuple):
@@ -184,16 +213,22 @@ class Player:
         self.refills = 1 if on_cpu else slots  # slots refilled together
         self.late_slots = max(slots // 2, FEWEST_SLOTS) if on_cpu else slots
 
-    def __call__(self, params_of: Any, queue: QueueArrays, key: jax.Array, scaling: Scaling) -> Result:
+    def __call__(self, params_of: Any, queue: QueueArrays, origin: Origin, scaling: Scaling) -> Result:
         table = params_of(queue.table)
         size = queue.row.shape[0]
         member = queue.table[queue.row]
 
+        def keys(key: jax.Array, item: jax.Array) -> tuple[jax.Array, jax.Array]:
+            return jax.vmap(episode_keys, (None, 0, 0))(key, member[item], queue.episode[item])
+
+        def start(env_key: jax.Array, carry_key: jax.Array) -> Start:
+            which = (origin.which,) if isinstance(self.task, DamagedTask) else ()
+            return Start(self.task.reset(env_key, *which), self.network.initial_carry(carry_key))
+
         def load(state: State) -> State:
             """Reset the environments and networks of the next block of the queue."""
             item = jnp.minimum(state.taken + jnp.arange(self.slots), size - 1)
-            env_key, carry_key = jax.vmap(episode_keys, (None, 0, 0))(key, member[item], queue.episode[item])
-            ready = Start(jax.vmap(self.task.reset)(env_key), jax.vmap(self.network.initial_carry)(carry_key))
+            ready = jax.vmap(start)(keys(origin.env, item)[0], keys(origin.carry, item)[1])
             return state._replace(ready=ready, loaded=jnp.minimum(state.taken + self.slots, size))
 
         def refill(state: State) -> State:
@@ -234,12 +269,12 @@ class Player:
             return (jnp.sum(state.slots.alive) > enough) | (state.taken < size)
 
         def begin() -> tuple[Start, Slots]:
-            ready = Start(*jax.vmap(lambda k: (self.task.reset(k), self.network.initial_carry(k)))(every_key))
+            ready = jax.vmap(start)(every_key, every_key)
             params = _get(table, jnp.zeros(self.slots, int))
             return ready, Slots(every, every < 0, params, ready.env, ready.carry, self._no_results(self.slots))
 
         every = jnp.full(self.slots, size)
-        every_key = jnp.broadcast_to(key, (self.slots,))
+        every_key = jnp.broadcast_to(origin.env, (self.slots,))
         empty = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(begin))
         ready, slots = empty[0], empty[1]._replace(item=every)
         state = State(jnp.int32(0), jnp.int32(0), ready, slots, self._no_results(size))

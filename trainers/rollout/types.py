@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from policies.population.types import PopulationNetwork
 from trainers.rollout.normalizer import Moments
 
 
@@ -28,8 +27,6 @@ class Evaluation(NamedTuple):
 class Rollout(Protocol):
     """Plays episodes of population members. Same key, same results, however the work is spread."""
 
-    network: PopulationNetwork
-
     def __call__(
         self,
         params_of: Any,
@@ -38,6 +35,7 @@ class Rollout(Protocol):
         key: jax.Array,
         normalizer: Moments,
         counted: np.ndarray | None = None,
+        carry_key: jax.Array | None = None,
     ) -> Evaluation:
         """Play episode `episodes[i]` of member `members[i]` for every i.
 
@@ -48,6 +46,7 @@ class Rollout(Protocol):
         :param key: seeds environments and initial states of the networks
         :param normalizer: statistics that observations are normalised with, frozen for the call
         :param counted: which episodes (L,) enter the moments; all by default
+        :param carry_key: seeds the initial states of the networks alone, when these are not to be seeded by `key`
         """
 
 

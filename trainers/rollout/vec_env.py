@@ -14,6 +14,8 @@ from trainers.rollout.normalizer import Moments, Scaling
 from trainers.rollout.spaces import to_action
 from trainers.rollout.types import Evaluation, episode_keys
 
+FEWEST_LANES = 2  # of networks side by side: one alone is compiled otherwise, and rounds otherwise
+
 
 class VecEnvRollout:
     """Plays episodes in the slots of a VecEnv; a slot whose episode has ended takes the next at once.
@@ -34,8 +36,8 @@ class VecEnvRollout:
             inner = inner.venv
         self.network = network
         self.env = inner
-        self._act = jax.jit(self._batched_act)
-        self._start = jax.jit(self._start_slot)
+        self._act = jax.jit(self._batched_act, donate_argnums=1)
+        self._start = jax.jit(self._start_slot, donate_argnums=(1, 2))  # a slot's parameters are replaced in place
 
     def __call__(
         self,
@@ -45,16 +47,19 @@ class VecEnvRollout:
         key: jax.Array,
         normalizer: Moments,
         counted: np.ndarray | None = None,
+        carry_key: jax.Array | None = None,
     ) -> Evaluation:
         members, episodes = np.asarray(members, np.int32), np.asarray(episodes, np.int32)
         count, slots = len(members), self.env.num_envs
+        params_of = jax.device_put(params_of, jax.local_devices()[0])  # on all devices, every step would run on all
+        keys = key, key if carry_key is None else carry_key
         scaling = Scaling.of(normalizer)
         shift = np.asarray(scaling.mean)
         queue = deque(range(count))
         item = np.full(slots, -1)
         result = self._no_results(count, shift.shape[0])
         obs: Any = self.env.reset()
-        params, carry = self._blank(params_of, slots)
+        params, carry = self._blank(params_of, max(slots, FEWEST_LANES))
 
         def assign(slot: int) -> None:
             nonlocal params, carry
@@ -62,15 +67,16 @@ class VecEnvRollout:
                 item[slot] = -1
                 return
             i = item[slot] = queue.popleft()
-            params, carry, seed = self._start(params_of, params, carry, slot, key, members[i], episodes[i])
+            params, carry, seed = self._start(params_of, params, carry, slot, keys, members[i], episodes[i])
             obs[slot] = self.env.env_method("reset", seed=int(seed), indices=[slot])[0][0]
 
         for slot in range(slots):
             assign(slot)
         while (item >= 0).any():
-            carry, actions, metrics = self._act(params, carry, obs, scaling)
+            seen = obs if slots >= FEWEST_LANES else np.repeat(obs, FEWEST_LANES, axis=0)
+            carry, actions, metrics = self._act(params, carry, seen, scaling)
             deviation = np.asarray(obs, np.float32) - shift
-            next_obs, rewards, dones, infos = self.env.step(np.asarray(actions))
+            next_obs, rewards, dones, infos = self.env.step(np.asarray(actions)[:slots])
             metrics = jax.device_get(metrics)
             live = np.flatnonzero(item >= 0)
             result.length[item[live]] += 1
@@ -92,10 +98,17 @@ class VecEnvRollout:
         return zeros[0], zeros[1]
 
     def _start_slot(
-        self, params_of: Any, params: Any, carry: Any, slot: jax.Array, key: jax.Array, member: jax.Array, episode: jax.Array
+        self,
+        params_of: Any,
+        params: Any,
+        carry: Any,
+        slot: jax.Array,
+        keys: tuple[jax.Array, jax.Array],
+        member: jax.Array,
+        episode: jax.Array,
     ) -> tuple[Any, Any, jax.Array]:
         """Put a member into a slot; also the seed of its environment."""
-        env_key, carry_key = episode_keys(key, member, episode)
+        env_key, carry_key = (episode_keys(key, member, episode)[i] for i, key in enumerate(keys))
         fresh = jax.tree.map(lambda p: p[0], params_of(member[None]))
         params = jax.tree.map(lambda p, x: p.at[slot].set(x), params, fresh)
         carry = jax.tree.map(lambda c, x: c.at[slot].set(x), carry, self.network.initial_carry(carry_key))
@@ -103,7 +116,7 @@ class VecEnvRollout:
 
     def _batched_act(self, params: Any, carry: Any, obs: jax.Array, scaling: Scaling) -> tuple[Any, jax.Array, Any]:
         carry, output = jax.vmap(self.network.apply)(params, carry, scaling(jnp.asarray(obs, jnp.float32)))
-        return carry, to_action(output, self.env.action_space), jax.vmap(self.network.metrics)(carry)
+        return carry, to_action(output, self.env.action_space), jax.vmap(self.network.metrics, axis_size=obs.shape[0])(carry)
 
     def _no_results(self, count: int, obs_size: int) -> Any:
         carry = jax.eval_shape(self.network.initial_carry, jax.random.key(0))

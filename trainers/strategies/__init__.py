@@ -2,7 +2,7 @@
 
 from trainers.strategies.ec import ECState, EvolvingConnectivity
 from trainers.strategies.es import ESState, EvolutionStrategy
-from trainers.strategies.ranks import centred_ranks, doubled_centred_ranks
+from trainers.strategies.ranks import centred_ranks, doubled_centred_ranks, standardized_ranks
 from trainers.strategies.types import Strategy
 
 __all__ = [
@@ -13,4 +13,5 @@ __all__ = [
     "Strategy",
     "centred_ranks",
     "doubled_centred_ranks",
+    "standardized_ranks",
 ]

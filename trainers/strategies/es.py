@@ -1,5 +1,6 @@
 """Evolution strategy with Gaussian perturbations (Salimans et al. 2017, arXiv 1703.03864)."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -8,8 +9,9 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from policies.names import choose
 from trainers.strategies.optimizers import descend, make_optimizer
-from trainers.strategies.ranks import centred_ranks
+from trainers.strategies.ranks import SHAPINGS
 from trainers.strategies.types import Metrics, Params, check_population_size, leaf_key
 
 
@@ -26,12 +28,20 @@ class ESState(NamedTuple):
 class EvolutionStrategy:
     """Antithetic OpenAI-ES over any pytree of floats.
 
-        theta_{2j}, theta_{2j+1} = mean +- sigma * eps_j,  w_i = centred rank of fitness_i
+        theta_{2j}, theta_{2j+1} = mean +- sigma * eps_j,  w_i = rank of fitness_i - l2 * mean(theta_i^2)
         g = -(1 / (P sigma)) sum_j (w_{2j} - w_{2j+1}) eps_j
         mean <- mean + optimiser(g) - learning_rate * weight_decay * mean
 
     With `antithetic=False` every member has its own eps and g = -(1 / (P sigma)) sum_i w_i eps_i. Perturbations are
     regenerated from their keys for the update, never stored.
+
+    With optimizer="sgd", ranks="standardized", l2=0.01 and weight_decay=0 it is the strategy with which Hebbian rules were
+    evolved (Najarro & Risi, NeurIPS 2020, arXiv 2007.02686, released code). There, the penalty leaves out what is evolved
+    beside a table of rules (convolutions, initial weights) and is missing without worker processes, and members of equal
+    fitness are ranked by their index; here, the penalty is on all parameters and equal members share their rank.
+
+    :param ranks: "centred", or "standardized": divided by their standard deviation
+    :param l2: penalty on the mean square of a member's parameters, before ranking
     """
 
     population_size: int = 10240
@@ -39,9 +49,14 @@ class EvolutionStrategy:
     weight_decay: float = 0.1
     optimizer: str = "adam"
     optimizer_kwargs: Mapping[str, Any] = field(default_factory=dict)
+    ranks: str = "centred"
+    l2: float = 0.0
 
     def __post_init__(self) -> None:
         check_population_size(self.population_size, self.antithetic)
+        choose("ranks", self.ranks, SHAPINGS)
+        if not 0 <= self.l2 < math.inf:
+            raise ValueError(f"l2={self.l2} must be a number of at least 0.")
         make_optimizer(self.optimizer, **self.optimizer_kwargs)
 
     def init(self, key: jax.Array, params_like: Params) -> ESState:
@@ -59,7 +74,9 @@ class EvolutionStrategy:
         return lax.map(draw, members, batch_size=16)
 
     def update(self, state: ESState, key: jax.Array, fitness: jax.Array) -> tuple[ESState, Metrics]:
-        ranks = centred_ranks(fitness)
+        if self.l2:
+            fitness = fitness - self.l2 * self._mean_squares(state, key)
+        ranks = SHAPINGS[self.ranks](fitness)
         stride = 2 if self.antithetic else 1
         weights = ranks[::2] - ranks[1::2] if self.antithetic else ranks
 
@@ -91,6 +108,15 @@ class EvolutionStrategy:
 
     def _sign(self, member: jax.Array) -> jax.Array:
         return jnp.where(member % 2 == 0, 1.0, -1.0) if self.antithetic else jnp.float32(1.0)
+
+    def _mean_squares(self, state: ESState, key: jax.Array) -> jax.Array:
+        """Mean square of each member's parameters, (population_size,)."""
+
+        def mean_square(member: jax.Array) -> jax.Array:
+            leaves = jax.tree.leaves(self.sample(state, key, member[None]))
+            return sum((jnp.sum(x**2) for x in leaves), jnp.float32(0.0)) / sum(x.size for x in leaves)
+
+        return lax.map(mean_square, jnp.arange(self.population_size))
 
     def _noise(self, state: ESState, key: jax.Array, member: jax.Array) -> Params:
         draw = member // 2 if self.antithetic else member

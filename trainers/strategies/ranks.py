@@ -1,5 +1,7 @@
 """Fitness shaping."""
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 
@@ -20,3 +22,16 @@ def doubled_centred_ranks(fitness: jax.Array) -> jax.Array:
 def centred_ranks(fitness: jax.Array) -> jax.Array:
     """`doubled_centred_ranks` scaled to [-0.5, 0.5], float32 (P,): the shaping of OpenAI-ES (arXiv 1703.03864)."""
     return doubled_centred_ranks(fitness).astype(jnp.float32) / (2 * (fitness.shape[0] - 1))
+
+
+def standardized_ranks(fitness: jax.Array) -> jax.Array:
+    """`centred_ranks` divided by their standard deviation, float32 (P,): the shaping of evolved Hebbian rules
+    (arXiv 2007.02686, released code). All zero when all fitness is equal.
+    """
+    ranks = centred_ranks(fitness)
+    deviation = jnp.sqrt(jnp.mean(ranks**2))
+    return jnp.where(deviation > 0, ranks / jnp.maximum(deviation, 1e-12), 0.0)
+
+
+SHAPINGS: dict[str, Callable[[jax.Array], jax.Array]] = {"centred": centred_ranks, "standardized": standardized_ranks}
+"""Name -> fitness (P,) to the weights of the members (P,), which sum to zero."""

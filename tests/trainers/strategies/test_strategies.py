@@ -7,7 +7,13 @@ from hypothesis import strategies as st
 from jax.extend.random import threefry_2x32
 
 from policies.population.synapses import bit_planes, unpack
-from trainers.strategies import EvolutionStrategy, EvolvingConnectivity, centred_ranks, doubled_centred_ranks
+from trainers.strategies import (
+    EvolutionStrategy,
+    EvolvingConnectivity,
+    centred_ranks,
+    doubled_centred_ranks,
+    standardized_ranks,
+)
 from trainers.strategies.bits import bernoulli_words, threefry2x32
 
 KERNELS = {"a": jax.ShapeDtypeStruct((40, 3), bool), "b": jax.ShapeDtypeStruct((5, 2), bool)}
@@ -37,6 +43,22 @@ def test_ranks_are_average_ranks_with_the_invalid_worst(values: list[float]) -> 
 
 def test_ranks_by_hand() -> None:
     np.testing.assert_allclose(centred_ranks(jnp.array([3.0, 1.0, jnp.nan, 1.0, 9.0])), [0.25, -0.125, -0.5, -0.125, 0.5])
+
+
+@pytest.mark.parametrize("fitness", [[3.0, 1.0, 7.0, 2.0], [1.0, 5.0, 5.0, -2.0, 5.0, 0.0], [0.0, np.nan]])
+def test_standardized_ranks_have_unit_deviation(fitness: list[float]) -> None:
+    from scipy.stats import rankdata
+
+    ranks = rankdata(np.nan_to_num(fitness, nan=-np.inf))
+    expected = (ranks - ranks.mean()) / ranks.std()
+    np.testing.assert_allclose(standardized_ranks(jnp.asarray(fitness)), expected, rtol=1e-6)
+
+
+def test_standardized_ranks_of_many_span_what_is_published_and_of_equals_nothing() -> None:
+    """For 200 members the weights lie within +-1.723."""
+    ranks = standardized_ranks(jax.random.normal(jax.random.key(0), (200,)))
+    assert float(ranks.max()) == pytest.approx(1.7234, abs=1e-4) == -float(ranks.min())
+    np.testing.assert_array_equal(standardized_ranks(jnp.full(6, 3.0)), np.zeros(6))
 
 
 # Random bits
@@ -191,7 +213,50 @@ def test_es_climbs_a_sphere() -> None:
     assert float(jnp.sum(strategy.mean(state) ** 2)) < 90 / 100
 
 
+@pytest.mark.parametrize("antithetic", [False, True])
+def test_es_as_released_for_hebbian_rules(antithetic: bool) -> None:
+    """theta + lr / (P sigma) sum_k r_k eps_k, where r are the standardised ranks of f - 0.01 mean(theta_k^2)."""
+    from scipy.stats import rankdata
+
+    strategy = EvolutionStrategy(20, antithetic, 0.0, "sgd", ranks="standardized", l2=0.01)
+    params = {"w": 3 * jax.random.normal(jax.random.key(0), (3, 2)), "b": jnp.ones(2)}
+    state = strategy.init(jax.random.key(0), params)._replace(learning_rate=jnp.float32(0.2), sigma=jnp.float32(0.1))
+    key = jax.random.key(1)
+    members = {n: np.asarray(x) for n, x in strategy.sample(state, key, jnp.arange(20)).items()}
+    fitness = 0.01 * np.random.default_rng(0).normal(size=20).astype(np.float32)  # so small that the penalty decides
+    squares = np.concatenate([x.reshape(20, -1) for x in members.values()], axis=1) ** 2
+    ranks = rankdata(fitness - 0.01 * squares.mean(axis=1))
+    assert (ranks != rankdata(fitness)).any()
+    r = (ranks - ranks.mean()) / ranks.std()
+    after, _ = jax.jit(strategy.update)(state, key, jnp.asarray(fitness))
+    for n, p in params.items():
+        noise = (members[n] - np.asarray(p)) / 0.1
+        expected = p + 0.2 / (20 * 0.1) * np.tensordot(r, noise, axes=1)
+        np.testing.assert_allclose(after.params[n], expected, atol=1e-4)
+
+
+def test_plain_ascent_climbs_a_quadratic_and_equal_fitness_stands_still() -> None:
+    strategy = EvolutionStrategy(50, weight_decay=0.0, optimizer="sgd", ranks="standardized")
+    state = strategy.init(jax.random.key(0), jnp.full(10, 3.0))._replace(sigma=jnp.float32(0.1))
+
+    @jax.jit
+    def generation(state, key, learning_rate):
+        state = state._replace(learning_rate=learning_rate)
+        members = strategy.sample(state, key, jnp.arange(50))
+        return strategy.update(state, key, -jnp.sum((members - 1.0) ** 2, axis=1))[0]
+
+    for g in range(200):
+        state = generation(state, jax.random.key(g), jnp.float32(max(0.2 * 0.98**g, 0.001)))
+    assert float(jnp.sum((strategy.mean(state) - 1.0) ** 2)) < 40 / 1000
+    after, _ = strategy.update(state, jax.random.key(0), jnp.full(50, 7.0))
+    np.testing.assert_array_equal(after.params, state.params)
+
+
 def test_bad_arguments() -> None:
+    with pytest.raises(ValueError, match=r"Unknown ranks 'standardised'\. Did you mean 'standardized'"):
+        EvolutionStrategy(8, ranks="standardised")
+    with pytest.raises(ValueError, match=r"l2=-1 must be a number of at least 0"):
+        EvolutionStrategy(8, l2=-1)
     with pytest.raises(ValueError, match="population_size=1 cannot be ranked"):
         EvolvingConnectivity(1)
     with pytest.raises(ValueError, match="is odd, but antithetic members come in pairs; use 8"):
