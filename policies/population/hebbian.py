@@ -17,7 +17,7 @@ Params = tuple[dict[str, jax.Array], ...]
 
 def _divide_by_largest(weights: jax.Array) -> jax.Array:
     largest = jnp.max(jnp.abs(weights))
-    return weights / jnp.where(largest > 0, largest, 1.0)
+    return jnp.where(largest > 0, weights / largest, weights)
 
 
 NORMALIZE: dict[str, Callable[[jax.Array], jax.Array]] = {
@@ -50,8 +50,7 @@ class Hebbian:
 
     Layers of tanh units without biases and an `output` layer ("linear" or "tanh"; the published quadruped uses tanh).
     A step computes the action with the weights as they are, then changes all weights by what the neurons just did (see
-    `equations.plasticity`), then normalises each layer ("max", "clip" or "none"). Reward never enters. A layer's largest
-    magnitude is divided out exactly, and a layer of zeros is left as it is.
+    `equations.plasticity`), then normalises each layer ("max", "clip" or "none"). Reward never enters.
 
     Parameters: for each layer a dictionary from the rule's coefficients (`RULES[hebb_rule]`) to arrays (inputs, outputs),
     drawn from N(0, 1) or U(-1, 1) ("normal", "uniform") times `coefficient_scale`. Weights are state, drawn at the start
