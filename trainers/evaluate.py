@@ -151,7 +151,7 @@ def film(model: Any, env_id: str, env_kwargs: dict[str, Any], config: EvaluateCo
             if step % skip == 0:
                 writer.append_data(env.render())  # type: ignore[attr-defined]
                 frames += 1
-            batch = {name: x[None] for name, x in obs.items()} if isinstance(obs, dict) else obs[None]
+            batch = {name: x[None] for name, x in obs.items()} if isinstance(obs, dict) else np.asarray(obs)[None]
             if model.get_vec_normalize_env() is not None:
                 batch = model.get_vec_normalize_env().normalize_obs(batch)
             action, state = model.predict(batch, state=state, episode_start=start, deterministic=True)

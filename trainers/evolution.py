@@ -12,7 +12,7 @@ import numpy as np
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import MaybeCallback
-from stable_baselines3.common.vec_env import VecEnv
+from stable_baselines3.common.vec_env import VecEnv, VecTransposeImage
 
 from policies.names import choose
 from policies.population import find_network
@@ -22,6 +22,7 @@ from trainers.devices import on_all_devices, use_all_cores
 from trainers.evolved_policy import POLICIES, EvolvedPolicy
 from trainers.progress import Interruption, ProgressBar
 from trainers.rollout import Evaluation, Moments, Rollout, make_rollout
+from trainers.rollout.spaces import normalized_size
 from trainers.rollout.types import select
 from trainers.schedules import make_generation_schedule
 from trainers.strategies.types import Strategy
@@ -38,16 +39,18 @@ class EvolutionAlgorithm(BaseAlgorithm):
     as the uninterrupted run would have.
 
     `learn` calls `callback.on_step` once a generation; the frequencies of EvalCallback and CheckpointCallback count
-    generations. Logged: rollout/ (sampled members), eval/ (the mean network), time/, es/, spike/.
+    generations. Logged: rollout/ (sampled members), eval/ (the mean network), time/, es/, and what the
+    network measures, spike/ or plastic/.
 
-    :param policy: "RSNNPolicy", "DenseSNNPolicy", "GRUPolicy", "LSTMPolicy" or "MlpPolicy"
+    :param policy: "RSNNPolicy", "DenseSNNPolicy", "GRUPolicy", "LSTMPolicy", "MlpPolicy" or "HebbianPolicy"; for
+        images "CnnPolicy" or "HebbianCnnPolicy"
     :param env: a VecEnv, an environment or an id; Brax ids are played in one jitted program
     :param learning_rate: step size of the optimiser, a number or a schedule of `trainers.schedules`
     :param sigma: a further hyper-parameter of that name in the strategy's state, likewise
     :param episodes: episodes per member and generation
     :param eval_episodes: episodes of the mean network; 0 for none
     :param eval_every: generations between evaluations
-    :param normalize_obs: normalise observations by the statistics of all earlier generations
+    :param normalize_obs: normalise observations that are vectors by the statistics of all earlier generations
     :param chunk_steps: environment steps between refills of finished slots (Brax); results do not depend on it
     :param n_envs: width of the VecEnv made when `env` is an id (other than Brax's)
     :param vec_env: how they run, "dummy" (one after the other) or "subproc" (a process each)
@@ -160,11 +163,17 @@ class EvolutionAlgorithm(BaseAlgorithm):
         self.root_key = jax.random.key(int(self.seed or 0))
         init_key, params_key = jax.random.split(jax.random.fold_in(self.root_key, 2**31))
         self.state = self.strategy.init(init_key, self.params_like(self.network, params_key))
-        self.moments = Moments.empty(int(self.observation_space.shape[0]))  # type: ignore[index]
+        self.moments = Moments.empty(normalized_size(self.observation_space))
         self._update = jax.jit(self.strategy.update)
         self._mean = jax.jit(self.strategy.mean)
         self._params_of = _members_and_mean(self.strategy)
         self.policy.set_mean(self._mean(self.state), self.moments)
+
+    @staticmethod
+    def _wrap_env(env: Any, verbose: int = 0, monitor_wrapper: bool = True) -> VecEnv:
+        """Images stay (H, W, C), as environments give them."""
+        env = BaseAlgorithm._wrap_env(env, verbose, monitor_wrapper)
+        return env.venv if isinstance(env, VecTransposeImage) else env
 
     def set_env(self, env: Any, force_reset: bool = True) -> None:
         """Go on in another environment of the same spaces."""
@@ -276,7 +285,7 @@ class EvolutionAlgorithm(BaseAlgorithm):
                 row[f"eval/mean_reward/{name}"] = float(evaluated[i].mean())
         row |= {f"train/{name}": float(getattr(self.state, name)) for name in self.schedules}
         row |= {f"es/{name}": float(value) for name, value in jax.device_get(metrics).items()}
-        row |= {f"spike/{name}": value for name, value in played.metrics.items()}
+        row |= played.metrics
         row["time/seconds"] = time.perf_counter() - began
         row["time/fps"] = int(played.env_steps / row["time/seconds"])
         self.history.append(row)

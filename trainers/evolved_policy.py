@@ -10,7 +10,7 @@ from stable_baselines3.common.policies import BasePolicy
 
 from policies.population import NETWORKS, make_network
 from trainers.rollout.normalizer import Moments, Scaling
-from trainers.rollout.spaces import network_sizes, to_action
+from trainers.rollout.spaces import network_sizes, normalized_size, to_action, to_input
 from trainers.rollout.types import select
 
 
@@ -30,7 +30,7 @@ class EvolvedPolicy(BasePolicy):
         super().__init__(observation_space, action_space)
         self.network_kwargs = network_kwargs
         self.network = make_network(self.network_name, *network_sizes(observation_space, action_space), **network_kwargs)
-        self.moments = Moments.empty(int(observation_space.shape[0]))  # type: ignore[index]
+        self.moments = Moments.empty(normalized_size(observation_space))
         self.params: Any = None
         self._key = jax.random.key(seed)
         self._act = jax.jit(self._batched_act)
@@ -46,15 +46,18 @@ class EvolvedPolicy(BasePolicy):
         episode_start: np.ndarray | None = None,
         deterministic: bool = False,
     ) -> tuple[np.ndarray, tuple[np.ndarray, ...] | None]:
-        """Actions for observations (D,) or (n, D), and the state to pass in next time.
+        """Actions for observations of the space's shape, or (n, ...) of them, and the state to pass in next time.
 
         The network is the same whether `deterministic` or not; only a state that starts afresh is drawn at random.
         """
-        obs = np.asarray(observation, np.float32)
-        single = obs.ndim == 1
-        obs = obs.reshape(-1, obs.shape[-1])
-        if obs.shape[1] != self.observation_space.shape[0]:  # type: ignore[index]
-            raise ValueError(f"Observation of size {obs.shape[1]}; this policy takes {self.observation_space.shape[0]}.")  # type: ignore[index]
+        obs, shape = np.asarray(observation), self.observation_space.shape
+        assert shape is not None
+        if obs.shape[obs.ndim - len(shape) :] != shape or obs.ndim > len(shape) + 1:
+            raise ValueError(f"Observation of shape {obs.shape}; this policy takes {shape}, or any number of them at once.")
+        single = obs.ndim == len(shape)
+        obs = obs.reshape(-1, *shape)
+        if isinstance(self.observation_space, spaces.Discrete) and not all(map(self.observation_space.contains, obs)):
+            raise ValueError(f"Observation {obs} is not in {self.observation_space}.")
         fresh = np.ones(len(obs), bool) if state is None else np.zeros(len(obs), bool)
         if episode_start is not None:
             fresh |= np.asarray(episode_start, bool)
@@ -71,7 +74,8 @@ class EvolvedPolicy(BasePolicy):
     ) -> tuple[Any, jax.Array]:
         start = jax.vmap(self.network.initial_carry)(keys)
         carry = select(fresh, start, carry)
-        carry, output = jax.vmap(self.network.apply, in_axes=(None, 0, 0))(params, carry, scaling(obs))
+        seen = scaling(to_input(obs, self.observation_space))
+        carry, output = jax.vmap(self.network.apply, in_axes=(None, 0, 0))(params, carry, seen)
         return carry, to_action(output, self.action_space)
 
     def _predict(self, observation: Any, deterministic: bool = False) -> torch.Tensor:

@@ -1,6 +1,5 @@
 """Evolution algorithms to and from checkpoint files."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -82,20 +81,23 @@ def with_suffix(path: Any) -> Path:
 
 
 def space_to_json(space: spaces.Space) -> dict[str, Any]:
-    """A flat Box or Discrete space in JSON."""
+    """A Box or Discrete space in JSON; bounds that are all the same are written once."""
     if isinstance(space, spaces.Discrete):
         return {"n": int(space.n), "start": int(space.start)}
     assert isinstance(space, spaces.Box)
-    return json.loads(json.dumps({"low": space.low.tolist(), "high": space.high.tolist(), "dtype": str(space.dtype)}))
+    bounds = {"low": space.low, "high": space.high}
+    plain = {name: x.flat[0].item() if (x == x.flat[0]).all() else x.tolist() for name, x in bounds.items()}
+    return plain | {"shape": list(space.shape), "dtype": str(space.dtype)}
 
 
 def space_from_json(data: dict[str, Any]) -> spaces.Space:
     """Undo `space_to_json`."""
     if "n" in data:
         return spaces.Discrete(data["n"], start=data["start"])
-    return spaces.Box(
-        np.array(data["low"], data["dtype"]), np.array(data["high"], data["dtype"]), dtype=np.dtype(data["dtype"])
-    )
+    dtype = np.dtype(data["dtype"])
+    shape = data.get("shape", np.shape(data["low"]))
+    low, high = (np.full(shape, data[name], dtype) for name in ("low", "high"))
+    return spaces.Box(low, high, dtype=dtype.type)
 
 
 def _restore(like: Any, arrays: dict[str, np.ndarray], prefix: str, path: Any) -> Any:

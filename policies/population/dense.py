@@ -100,4 +100,4 @@ class DenseSNN:
 
     def metrics(self, carry: DenseSNNCarry) -> dict[str, jax.Array]:
         """Mean firing rate (spikes per ms and neuron, low-passed) and mean |i_syn|."""
-        return {"rate": jnp.mean(jnp.abs(carry.trace)), "i_syn": jnp.mean(jnp.abs(carry.neurons.i_syn))}
+        return {"spike/rate": jnp.mean(jnp.abs(carry.trace)), "spike/i_syn": jnp.mean(jnp.abs(carry.neurons.i_syn))}

@@ -124,9 +124,9 @@ class RSNN:
         """Mean firing rates (spikes per ms and neuron, low-passed) and mean |i_syn|."""
         exc = self.num_excitatory
         return {
-            "rate_exc": jnp.mean(carry.trace[:exc]),
-            "rate_inh": jnp.mean(carry.trace[exc:]),
-            "i_syn": jnp.mean(jnp.abs(carry.neurons.i_syn)),
+            "spike/rate_exc": jnp.mean(carry.trace[:exc]),
+            "spike/rate_inh": jnp.mean(carry.trace[exc:]),
+            "spike/i_syn": jnp.mean(jnp.abs(carry.neurons.i_syn)),
         }
 
     def _without_diagonal(self, h_exc: jax.Array, h_inh: jax.Array) -> tuple[jax.Array, jax.Array]:

@@ -1,6 +1,6 @@
 """What a population network is."""
 
-from typing import Any, ClassVar, Protocol
+from typing import Any, Protocol
 
 import jax
 
@@ -15,9 +15,13 @@ class PopulationNetwork(Protocol):
     YAML, compared and hashed. Outputs are action preactivations: the caller clips and scales them.
     """
 
-    one_bit: ClassVar[bool]  # parameters are packed boolean kernels (see `synapses`); then `kernels` gives their shapes
-    observation_size: int
-    action_size: int
+    @property
+    def one_bit(self) -> bool:
+        """Whether parameters are packed boolean kernels (see `synapses`); then `kernels` gives their shapes."""
+
+    @property
+    def action_size(self) -> int:
+        """Number of outputs."""
 
     def init(self, key: jax.Array) -> Params:
         """Random initial parameters."""
@@ -26,7 +30,7 @@ class PopulationNetwork(Protocol):
         """State at the start of an episode."""
 
     def apply(self, params: Params, carry: Carry, obs: jax.Array) -> tuple[Carry, jax.Array]:
-        """One environment step: observation (D,) float32 -> new carry and output (A,) float32."""
+        """One environment step: observation, (D,) float32 or an image (H, W, C) -> new carry and output (A,) float32."""
 
     def metrics(self, carry: Carry) -> dict[str, jax.Array]:
-        """Scalars worth logging, such as the firing rate; may be empty."""
+        """Scalars worth logging by TensorBoard tag, such as "spike/rate"; may be empty."""

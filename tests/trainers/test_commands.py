@@ -138,7 +138,7 @@ def test_films_a_brax_robot(tmp_path: Path) -> None:
         (["--env", "Hopper", "--populaton-size", "3"], "population-size"),
         (["--env", "Hopper", "--population-size", "1"], "cannot be ranked"),
         (["--env", "Hopper", "--population-size", "7", "--antithetic"], "is odd"),
-        (["--env", "FrozenLake-v1"], "take flat Box observations"),
+        (["--env", "Blackjack-v1"], "take flat Box, image (H, W, C; uint8) or Discrete"),
         (["--env", "CartPole-v1", "--policy", "MlpPolicy"], "EC needs a network with boolean synapses"),
         (["--resume", "nowhere"], "is not a run folder"),
         (["--env", "CartPole-v1", "--policy-kwargs", "neurons:3"], "Did you mean 'num_neurons'"),

@@ -1,3 +1,7 @@
+import json
+import zipfile
+
+import gymnasium
 import numpy as np
 import pytest
 from gymnasium import spaces
@@ -5,6 +9,7 @@ from stable_baselines3.common.callbacks import BaseCallback, EvalCallback
 from stable_baselines3.common.evaluation import evaluate_policy
 
 from envs.brax.vec_env import BraxVecEnv
+from trainers import model_file
 from trainers.checkpoint import CheckpointError
 from trainers.ec import EC
 from trainers.es import ES
@@ -105,6 +110,80 @@ def test_set_env_and_load_refuse_what_does_not_fit(tmp_path) -> None:
         ES.load(tmp_path / "m")
 
 
+class Shades(gymnasium.Env):
+    """Images of one random shade each; three steps, which pay the action."""
+
+    observation_space = spaces.Box(0, 255, (16, 16, 1), np.uint8)
+    action_space = spaces.Box(np.float32([-1, 0, 0]), np.float32([1, 1, 1]))
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.left = 3
+        return self._observe(), {}
+
+    def _observe(self) -> np.ndarray:
+        return np.full((16, 16, 1), self.np_random.integers(256), np.uint8)
+
+    def step(self, action):
+        assert self.action_space.contains(np.asarray(action))
+        self.left -= 1
+        return self._observe(), float(np.sum(action)), self.left == 0, False, {}
+
+
+def test_networks_evolve_on_images_and_come_back(tmp_path) -> None:
+    kwargs = {"hidden_sizes": [8], "action_bounds": "car_racing"}
+    model = ES("HebbianCnnPolicy", Shades(), population_size=4, seed=0, eval_episodes=2, policy_kwargs=kwargs)
+    model.learn(generations=2)
+    assert model.moments.mean.shape == (0,)
+    assert 0 < model.history[-1]["plastic/weight_0"] < 1
+    assert model.get_env().observation_space.shape == (16, 16, 1)
+    model.save(tmp_path / "m")
+    with zipfile.ZipFile(tmp_path / "m.zip") as file:
+        assert len(file.read("meta.json")) < 10_000
+    loaded = ES.load(tmp_path / "m", Shades())
+    images = np.random.default_rng(0).integers(0, 256, (3, 16, 16, 1), dtype=np.uint8)
+    _, state = model.predict(images)
+    batch, one = loaded.predict(images, state=state)[0], loaded.predict(images[0], state=tuple(s[:1] for s in state))[0]
+    np.testing.assert_array_equal(batch, model.predict(images, state=state)[0])
+    assert one.shape == (3,)
+    np.testing.assert_allclose(one, batch[0], rtol=1e-5)
+    with pytest.raises(ValueError, match=r"Observation of shape \(3, 1, 16, 16\); this policy takes \(16, 16, 1\)"):
+        model.predict(images.transpose(0, 3, 1, 2))
+    assert np.isfinite(evaluate_policy(loaded, loaded.get_env(), n_eval_episodes=2)).all()
+    loaded.learn(generations=3, reset_num_timesteps=False)
+    assert loaded.generation == 3
+
+
+def test_a_table_of_choices_is_observed_one_hot(tmp_path) -> None:
+    model = ES(
+        "HebbianPolicy", "FrozenLake-v1", population_size=4, seed=0, eval_episodes=2, policy_kwargs={"hidden_sizes": [8]}
+    )
+    model.learn(generations=1)
+    model.save(tmp_path / "m")
+    loaded = ES.load(tmp_path / "m", "FrozenLake-v1")
+    assert loaded.network.observation_size == 16
+    _, state = model.predict(np.array([0, 15]))
+    np.testing.assert_array_equal(*(m.predict(np.array([3, 5]), state=state)[0] for m in (model, loaded)))
+    assert np.shape(model.predict(np.int64(3))[0]) == ()
+    with pytest.raises(ValueError, match=r"Observation \[16\] is not in Discrete\(16\)"):
+        model.predict(np.int64(16))
+
+
+@pytest.mark.parametrize(
+    "space",
+    [
+        spaces.Discrete(5, start=-1),
+        spaces.Box(0, 255, (96, 96, 3), np.uint8),
+        spaces.Box(-np.inf, np.inf, (4,), np.float64),
+        spaces.Box(np.float32([-1, 0, 0]), np.float32([1, 1, 1])),
+    ],
+)
+def test_spaces_survive_json(space) -> None:
+    text = json.dumps(model_file.space_to_json(space))
+    assert len(text) < 200
+    assert model_file.space_from_json(json.loads(text)) == space
+
+
 def test_wrong_combinations_are_refused_in_a_sentence() -> None:
     with pytest.raises(ValueError, match="EC needs a network with boolean synapses; 'MlpPolicy' has none"):
         EC("MlpPolicy", "CartPole-v1", population_size=4)
@@ -123,9 +202,10 @@ def test_wrong_combinations_are_refused_in_a_sentence() -> None:
 @pytest.mark.parametrize(
     "pair",
     [
-        (spaces.Discrete(4), spaces.Discrete(2)),
+        (spaces.MultiBinary(4), spaces.Discrete(2)),
         (spaces.Dict({"a": spaces.Box(0, 1, (2,))}), spaces.Discrete(2)),
-        (spaces.Box(0, 255, (36, 36, 3), np.uint8), spaces.Discrete(2)),
+        (spaces.Box(0, 1, (36, 36, 3)), spaces.Discrete(2)),
+        (spaces.Box(0, 1, (3, 2)), spaces.Discrete(2)),
         (spaces.Box(-1, 1, (3,)), spaces.MultiDiscrete([2, 2])),
         (spaces.Box(-1, 1, (3,)), spaces.Box(-np.inf, np.inf, (2,))),
     ],

@@ -49,7 +49,7 @@ def moments_from_sums(count: np.ndarray, first: np.ndarray, second: np.ndarray, 
 
 
 class Scaling(NamedTuple):
-    """Frozen normaliser on the device: (x - mean) / std, clipped."""
+    """Frozen normaliser on the device: (x - mean) / std, clipped. Without statistics, x as it is."""
 
     mean: jax.Array
     std: jax.Array
@@ -59,4 +59,6 @@ class Scaling(NamedTuple):
         return Scaling(jnp.asarray(moments.mean, jnp.float32), jnp.asarray(moments.std, jnp.float32))
 
     def __call__(self, obs: jax.Array) -> jax.Array:
+        if self.mean.shape == (0,):
+            return obs
         return jnp.clip((obs - self.mean) / self.std, -CLIP, CLIP)

@@ -11,7 +11,7 @@ from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper, VecMonitor
 from policies.population.types import PopulationNetwork
 from trainers.rollout.jitted import Result, evaluation
 from trainers.rollout.normalizer import Moments, Scaling
-from trainers.rollout.spaces import to_action
+from trainers.rollout.spaces import to_action, to_input
 from trainers.rollout.types import Evaluation, episode_keys
 
 FEWEST_LANES = 2  # of networks side by side: one alone is compiled otherwise, and rounds otherwise
@@ -74,19 +74,20 @@ class VecEnvRollout:
             assign(slot)
         while (item >= 0).any():
             seen = obs if slots >= FEWEST_LANES else np.repeat(obs, FEWEST_LANES, axis=0)
-            carry, actions, metrics = self._act(params, carry, seen, scaling)
-            deviation = np.asarray(obs, np.float32) - shift
+            carry, actions, broken, metrics = self._act(params, carry, seen, scaling)
+            deviation = np.asarray(obs, np.float32) - shift if len(shift) else np.zeros((slots, 0), np.float32)
             next_obs, rewards, dones, infos = self.env.step(np.asarray(actions)[:slots])
-            metrics = jax.device_get(metrics)
+            broken, metrics = jax.device_get((broken[:slots], metrics))
             live = np.flatnonzero(item >= 0)
+            diverged = broken | [info.get("diverged", False) for info in infos]
             result.length[item[live]] += 1
-            result.ret[item[live]] += np.where([infos[s].get("diverged", False) for s in live], np.nan, rewards[live])
+            result.ret[item[live]] += np.where(diverged[live], np.nan, rewards[live])
             result.first[item[live]] += deviation[live]
             result.second[item[live]] += deviation[live] ** 2
             for name, value in metrics.items():
                 result.metrics[name][item[live]] += value[live]
             obs = np.array(next_obs)
-            for slot in live[dones[live]]:
+            for slot in live[(dones | broken)[live]]:
                 assign(int(slot))
         return evaluation(result, shift.astype(np.float64), counted)
 
@@ -114,9 +115,12 @@ class VecEnvRollout:
         carry = jax.tree.map(lambda c, x: c.at[slot].set(x), carry, self.network.initial_carry(carry_key))
         return params, carry, jax.random.bits(env_key, (), jnp.uint32) >> 1
 
-    def _batched_act(self, params: Any, carry: Any, obs: jax.Array, scaling: Scaling) -> tuple[Any, jax.Array, Any]:
-        carry, output = jax.vmap(self.network.apply)(params, carry, scaling(jnp.asarray(obs, jnp.float32)))
-        return carry, to_action(output, self.env.action_space), jax.vmap(self.network.metrics, axis_size=obs.shape[0])(carry)
+    def _batched_act(self, params: Any, carry: Any, obs: jax.Array, scaling: Scaling) -> tuple[Any, jax.Array, jax.Array, Any]:
+        """Next carry, actions, whose network gave no number (its episode ends as diverged), and metrics."""
+        carry, output = jax.vmap(self.network.apply)(params, carry, scaling(to_input(obs, self.env.observation_space)))
+        broken = ~jnp.isfinite(output).all(axis=-1)
+        action = to_action(jnp.nan_to_num(output), self.env.action_space)
+        return carry, action, broken, jax.vmap(self.network.metrics, axis_size=obs.shape[0])(carry)
 
     def _no_results(self, count: int, obs_size: int) -> Any:
         carry = jax.eval_shape(self.network.initial_carry, jax.random.key(0))

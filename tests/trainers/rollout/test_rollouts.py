@@ -3,12 +3,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import gymnasium
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from gymnasium import spaces
 from stable_baselines3.common.env_util import make_vec_env
-from stable_baselines3.common.vec_env import SubprocVecEnv, VecFrameStack
+from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecFrameStack
 
 from envs.brax.tasks import make_task
 from policies.population import make_network
@@ -174,6 +176,87 @@ def test_vec_env_in_subprocesses_gives_the_same() -> None:
 def test_wrappers_that_would_be_bypassed_are_refused() -> None:
     with pytest.raises(ValueError, match="VecFrameStack cannot be used"):
         VecEnvRollout(make_network("MLP", 8, 2), VecFrameStack(make_vec_env("CartPole-v1", 1), 2))
+
+
+# Images, choices, and networks that diverge
+
+
+class Corridor(gymnasium.Env):
+    """Six places in a row; each step pays the action (one number in [-1, 3]) and moves on by one place."""
+
+    def __init__(self, kind: str) -> None:
+        images = spaces.Box(0, 255, (20, 24, 3), np.uint8)
+        self.observation_space = images if kind == "image" else spaces.Discrete(6, start=2)
+        self.action_space = spaces.Box(-1.0, 3.0, (1,))
+
+    def _observe(self):
+        if isinstance(self.observation_space, spaces.Discrete):
+            return self.place + 2
+        return np.full((20, 24, 3), 40 * self.place, np.uint8)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.place = int(self.np_random.integers(3))
+        return self._observe(), {}
+
+    def step(self, action):
+        assert np.isfinite(action).all()
+        self.place += 1
+        return self._observe(), float(action[0]), self.place == 5, False, {}
+
+
+def _corridor(kind: str, n: int) -> DummyVecEnv:
+    return DummyVecEnv([lambda: Corridor(kind)] * n)
+
+
+def _networks(network, count: int = 7):
+    stacked = jax.vmap(network.init)(jax.random.split(jax.random.key(0), count))
+    return jax.tree_util.Partial(lambda params, members: jax.tree.map(lambda x: x[members], params), stacked)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "observation"), [("image", "HebbianCnnPolicy", (20, 24, 3)), ("choice", "HebbianPolicy", 6)]
+)
+def test_images_and_choices_are_played_as_by_hand_in_any_number_of_slots(kind: str, name: str, observation) -> None:
+    network = make_network(name, observation, 1, hidden_sizes=[8], action_bounds="tanh")
+    params_of, members = _networks(network), np.arange(7)
+    runs = [
+        VecEnvRollout(network, _corridor(kind, n))(params_of, members, 0 * members, jax.random.key(2), Moments.empty(0))
+        for n in (3, 7)
+    ]
+    _same(*runs)
+    assert runs[0].moments.mean.shape == (0,)
+    assert all(np.isfinite(list(runs[0].metrics.values())))
+    apply = jax.jit(network.apply)
+    for member in (0, 6):
+        params = jax.tree.map(lambda p: p[0], params_of(jnp.array([member])))
+        env_key, carry_key = episode_keys(jax.random.key(2), member, 0)
+        env, carry, total, done = Corridor(kind), network.initial_carry(carry_key), 0.0, False
+        obs, _ = env.reset(seed=int(jax.random.bits(env_key, (), jnp.uint32) >> 1))
+        while not done:
+            carry, output = apply(params, carry, np.eye(6, dtype=np.float32)[obs - 2] if kind == "choice" else obs)
+            obs, reward, done, _, _ = env.step(-1 + 2 * (np.asarray(output) + 1))
+            total += reward
+        assert runs[0].returns[member] == pytest.approx(total, rel=1e-4)
+    assert len(set(runs[0].returns)) > 3
+
+
+def test_a_network_that_gives_no_numbers_has_diverged_and_its_slot_goes_on() -> None:
+    network = make_network("HebbianPolicy", 6, 1, hidden_sizes=[8], normalize="none", coefficients="uniform")
+    params_of = _networks(network)
+    stacked = params_of.args[0]
+    broken = jax.tree.map(lambda x: x.at[2].set(1e30), stacked)
+    played = [
+        VecEnvRollout(network, _corridor("choice", 2))(
+            jax.tree_util.Partial(params_of.func, params), np.arange(7), np.zeros(7), jax.random.key(2), Moments.empty(0)
+        )
+        for params in (stacked, broken)
+    ]
+    assert np.isfinite(played[0].returns).all()
+    assert np.isnan(played[1].returns[2])
+    assert played[1].lengths[2] <= played[0].lengths[2]
+    others = np.arange(7) != 2
+    np.testing.assert_array_equal(played[0].returns[others], played[1].returns[others])
 
 
 # Statistics
