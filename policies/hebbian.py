@@ -1,6 +1,7 @@
 """Networks whose weights change while they act, by Hebbian rules that differ from connection to connection."""
 
 import itertools
+import math
 from collections.abc import Sequence
 
 import torch
@@ -22,7 +23,7 @@ OUTPUTS = {"linear": nn.Identity, "tanh": nn.Tanh}
 class PlasticLinear(nn.Module):
     """The coefficients of connections (inputs, outputs), each a parameter named as in `RULES`; the weights are a state.
 
-    With init_weights="coevolve" the weights at the start of an episode are a parameter too, `initial`.
+    With init_weights="coevolve" the weights at the start of an episode are a parameter too, `w`.
     """
 
     def __init__(
@@ -31,7 +32,7 @@ class PlasticLinear(nn.Module):
         super().__init__()
         self.shape = (inputs, outputs)
         self.names = RULES[hebb_rule]
-        learned = [*self.names, *(["initial"] if init_weights == "coevolve" else [])]
+        learned = [*self.names, *(["w"] if init_weights == "coevolve" else [])]
         for name in learned:
             self.register_parameter(name, nn.Parameter(draw((coefficients, coefficient_scale), self.shape)))
         self.start = None if init_weights == "coevolve" else initial_weights(init_weights, inputs, outputs)
@@ -39,7 +40,7 @@ class PlasticLinear(nn.Module):
     def weights_at_start(self, generators: Sequence[torch.Generator]) -> Tensor:
         """Weights (B, in, out) for the start of an episode, one generator a row."""
         if self.start is None:
-            return self.get_parameter("initial").expand(len(generators), *self.shape)
+            return self.get_parameter("w").expand(len(generators), *self.shape)
         like = self.get_parameter(self.names[0])
         if self.start[0] == "constant" or not generators:
             return like.new_full((len(generators), *self.shape), self.start[1])
@@ -101,12 +102,12 @@ class HebbianNet(nn.Module):
         ):
             if name not in known:
                 raise ValueError(f"Unknown {what} '{name}'. {nearest(name, known)}")
-        if not coefficient_scale > 0:
-            raise ValueError(f"coefficient_scale={coefficient_scale} must be positive.")
-        if any(size < 1 or size != int(size) for size in hidden_sizes):
-            raise ValueError(f"hidden_sizes={list(hidden_sizes)} must be whole numbers, 1 or more.")
+        if not 0 <= coefficient_scale < math.inf:
+            raise ValueError(f"coefficient_scale={coefficient_scale} must be a finite number of at least 0.")
+        if not all(type(size) is int and size > 0 for size in hidden_sizes):
+            raise ValueError(f"hidden_sizes={hidden_sizes!r} must be a list of positive integers, such as [128, 64].")
         self.features, self.outputs = features, outputs
-        self.hebb_rule, self.normalize = hebb_rule, normalize
+        self.hebb_rule, self.init_weights, self.normalize, self.output = hebb_rule, init_weights, normalize, output
         self.squash = choose("output", output, OUTPUTS)()
         sizes = [features, *hidden_sizes, outputs]
         self.layers = nn.ModuleList(

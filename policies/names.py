@@ -16,6 +16,6 @@ def choose(what: str, name: str, table: Mapping[str, T]) -> T:
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """ "Did you mean 'a'? Known: a, b." """
-    known = list(known)
-    near = difflib.get_close_matches(str(name).lower(), known, n=1, cutoff=0.0)[0]
-    return f"Did you mean '{near}'? Known: {', '.join(known)}."
+    lower = {key.lower(): key for key in known}
+    near = difflib.get_close_matches(str(name).lower(), lower, n=1, cutoff=0.0)[0]
+    return f"Did you mean '{lower[near]}'? Known: {', '.join(lower.values())}."

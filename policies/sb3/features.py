@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import numpy as np
 import torch
 from gymnasium import spaces
 from stable_baselines3.common.preprocessing import is_image_space
@@ -34,8 +33,9 @@ class NormalizingExtractor(FlattenExtractor):
 class TanhCnn(BaseFeaturesExtractor):
     """The convolutions before Hebbian layers (Najarro & Risi, NeurIPS 2020), for images scaled to [0, 1].
 
-    The whole image is resized to 84 x 84; then 6 filters of 3 x 3 and 8 of 5 x 5 with stride 2, each followed by tanh and
-    the maxima of 2 x 2; no biases. (B, C, H, W) -> (B, 648), channel by channel.
+    The whole image is resized to 84 x 84, bilinearly; then 6 filters of 3 x 3 and 8 of 5 x 5 with stride 2, each followed
+    by tanh and the maxima of 2 x 2; no biases. (B, C, H, W) -> (B, 648), channel by channel. Filters start with variance
+    1 / inputs.
     """
 
     SIDE = 84
@@ -54,27 +54,10 @@ class TanhCnn(BaseFeaturesExtractor):
             nn.MaxPool2d(2),
             nn.Flatten(),
         )
+        for weight in self.parameters():
+            nn.init.normal_(weight, std=weight[0].numel() ** -0.5)
 
     def forward(self, observations: Tensor) -> Tensor:
-        x = observations
-        if x.shape[-2:] != (self.SIDE, self.SIDE):
-            x = nn.functional.interpolate(x, (self.SIDE, self.SIDE), mode="bilinear", antialias=True)
-        out: Tensor = self.convolutions(x)
+        resized = nn.functional.interpolate(observations, (self.SIDE, self.SIDE), mode="bilinear")
+        out: Tensor = self.convolutions(resized)
         return out
-
-
-class Rescale(nn.Module):
-    """Outputs from -1 to 1 span the box, as in `trainers.es`; an unbounded box takes them as they are."""
-
-    low: Tensor
-    range: Tensor
-
-    def __init__(self, box: spaces.Box) -> None:
-        super().__init__()
-        bounded = bool(np.isfinite(box.low).all() and np.isfinite(box.high).all())
-        low, high = (box.low, box.high) if bounded else (np.array(-1.0), np.array(1.0))
-        self.register_buffer("low", torch.as_tensor(low, dtype=torch.float32).flatten(), persistent=False)
-        self.register_buffer("range", torch.as_tensor(high - low, dtype=torch.float32).flatten(), persistent=False)
-
-    def forward(self, outputs: Tensor) -> Tensor:
-        return self.low + 0.5 * (outputs + 1.0) * self.range

@@ -17,9 +17,10 @@ from torch import Tensor, nn
 
 from policies.equations.plasticity import RULES
 from policies.hebbian import SEEDS, HebbianNet, NetState
+from policies.names import nearest
 from policies.sb3.actor_critic import action_outputs
 from policies.sb3.common import ToldMismatch, predict_on
-from policies.sb3.features import Rescale, TanhCnn
+from policies.sb3.features import TanhCnn
 
 NET_ARGUMENTS = list(inspect.signature(HebbianNet).parameters)[2:]
 
@@ -28,21 +29,31 @@ class HebbianPolicy(ToldMismatch):
     """Mixin that goes before a policy of Stable-Baselines3 and takes the arguments of `HebbianNet` as `policy_kwargs`:
     `hidden_sizes`, `hebb_rule`, `init_weights`, `normalize`, `output`, `coefficients`, `coefficient_scale`.
 
-    Outputs from -1 to 1 span a bounded Box of actions, and of discrete actions the one with the largest output is the
-    likeliest. The weights are the state of `predict(obs, state, episode_start)`: a tuple of arrays (n, inputs, outputs),
-    one a layer, drawn anew where an episode starts, by torch's generator (`model.set_random_seed`).
+    Outputs from -1 to 1 span a bounded Box of actions, as in `trainers.es`; of discrete actions the one with the largest
+    output is the likeliest. The weights are the state of `predict(obs, state, episode_start)`: a tuple of arrays
+    (n, inputs, outputs), one a layer, drawn anew where an episode starts, by torch's generator (`model.set_random_seed`).
+
+    :param action_bounds: "clip" outputs to [-1, 1], or bound them smoothly: "tanh", or "car_racing" (`ActionHead`)
     """
 
     features: ClassVar[type[BaseFeaturesExtractor]] = FlattenExtractor
     made_of = "layers or another Hebbian rule"
 
-    def __init__(self, observation_space: Any, action_space: Any, *args: Any, **kwargs: Any) -> None:
+    def __init__(
+        self, observation_space: Any, action_space: Any, *args: Any, action_bounds: str = "clip", **kwargs: Any
+    ) -> None:
         if kwargs.get("use_sde"):
             raise ValueError("Hebbian policies have no state-dependent exploration; leave use_sde=False.")
         if kwargs.get("features_extractor_class", self.features) is FlattenExtractor and is_image_space(observation_space):
             raise ValueError("HebbianPolicy takes flat observations, but these are images; use HebbianCnnPolicy.")
+        self.action_bounds = action_bounds
         self.hebbian = {name: kwargs.pop(name) for name in NET_ARGUMENTS if name in kwargs}
         super().__init__(observation_space, action_space, *args, **kwargs)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The arguments that are not Stable-Baselines3's."""
+        return self.hebbian | {"action_bounds": self.action_bounds}
 
     def hebbian_net(self, features: int) -> HebbianNet:
         """A network with this policy's arguments."""
@@ -66,7 +77,38 @@ class HebbianPolicy(ToldMismatch):
         return predict_on(self, self.net, predict, observation, state, episode_start, deterministic)
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
-        return super()._get_constructor_parameters() | self.hebbian
+        return super()._get_constructor_parameters() | self.options
+
+
+class ActionHead(nn.Module):
+    """Outputs (B, A) as actions (B, A) in the units of their space, or as logits.
+
+    :param action_bounds: "clip" leaves outputs as they are (policies clip actions to the Box), "tanh" bounds them, and so
+        does "car_racing", where gas and brake become sigmoid(output) (arXiv 2007.02686)
+    """
+
+    low: Tensor
+    range: Tensor
+    slope: Tensor
+
+    def __init__(self, space: spaces.Space[Any], action_bounds: str) -> None:
+        super().__init__()
+        known = ("clip", "tanh", "car_racing")
+        if action_bounds not in known:
+            raise ValueError(f"Unknown action_bounds '{action_bounds}'. {nearest(action_bounds, known)}")
+        if action_bounds == "car_racing" and space.shape != (3,):
+            raise ValueError(f"action_bounds='car_racing' is for steering, gas and brake, not for {space}; use 'tanh'.")
+        self.smooth = action_bounds != "clip"
+        slope = torch.tensor([1.0, 0.5, 0.5] if action_bounds == "car_racing" else [1.0])
+        self.register_buffer("slope", slope, persistent=False)
+        self.spans = isinstance(space, spaces.Box) and bool(np.isfinite([space.low, space.high]).all())
+        if self.spans:
+            self.register_buffer("low", torch.tensor(space.low).flatten(), persistent=False)
+            self.register_buffer("range", torch.tensor(space.high - space.low).flatten(), persistent=False)
+
+    def forward(self, outputs: Tensor) -> Tensor:
+        bounded = torch.tanh(self.slope * outputs) if self.smooth else outputs
+        return self.low + 0.5 * (bounded + 1.0) * self.range if self.spans else bounded
 
 
 class HebbianCell(nn.Module):
@@ -146,7 +188,7 @@ class HebbianRecurrentPolicy(HebbianPolicy, RecurrentActorCriticPolicy):
         )
         self.lstm_actor = HebbianCell(self.hebbian_net(self.features_dim))  # type: ignore[assignment]
         self.critic = nn.Identity()  # type: ignore[assignment]
-        self.action_net = Rescale(action_space) if isinstance(action_space, spaces.Box) else nn.Identity()
+        self.action_net = ActionHead(action_space, self.action_bounds)
         self.lstm_hidden_state_shape = (1, 1, self.lstm_actor.hidden_size)
         self.to(self.device)
         self.optimizer = self.optimizer_class(self.parameters(), lr=lr_schedule(1), **self.optimizer_kwargs)  # type: ignore[call-arg]
@@ -180,11 +222,10 @@ class HebbianARSPolicy(HebbianPolicy, ARSPolicy):
         super().__init__(observation_space, action_space, net_arch=[], squash_output=False, **kwargs)
         self.features_extractor = self.features(observation_space)
         self.features_dim = self.features_extractor.features_dim
-        rescale = [Rescale(action_space)] if isinstance(action_space, spaces.Box) else []
-        self.action_net = nn.Sequential(self.hebbian_net(self.features_dim), *rescale)
+        self.action_net = nn.Sequential(self.hebbian_net(self.features_dim), ActionHead(action_space, self.action_bounds))
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
-        return {"observation_space": self.observation_space, "action_space": self.action_space} | self.hebbian
+        return {"observation_space": self.observation_space, "action_space": self.action_space} | self.options
 
     def load_from_vector(self, vector: Any) -> None:
         """As in Stable-Baselines3; ValueError for zeros under a rule whose changes are all products with eta."""
