@@ -65,8 +65,9 @@ class HebbianNet(nn.Module):
     Every step first computes the output with the weights as they are, tanh in the hidden layers, and then changes all
     weights by what their two neurons just did. There are no biases, and no reward enters. The parameters are the rules'
     coefficients, the weights are a state ((w,), ...) of tensors (B, inputs, outputs), and gradients pass through every
-    change. Coefficients near 1, as evolution starts with, make these gradients explode over some tens of steps; start
-    with a `coefficient_scale` of about 0.1 to learn by them.
+    change. With normalize="max" these gradients keep their size over an episode; with "clip" and "none" they grow from
+    step to step, and with coefficients near 1, as evolution starts with, overflow within some tens of steps: there, learn
+    with a `coefficient_scale` of 0.05 or so.
 
     Every call starts with initial weights drawn anew. To let them change from one call to the next, use `run` with a
     state, or set `carried` as policies do.

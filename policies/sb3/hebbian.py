@@ -101,8 +101,9 @@ class ActionHead(nn.Module):
         self.smooth = action_bounds != "clip"
         slope = torch.tensor([1.0, 0.5, 0.5] if action_bounds == "car_racing" else [1.0])
         self.register_buffer("slope", slope, persistent=False)
-        self.spans = isinstance(space, spaces.Box) and bool(np.isfinite([space.low, space.high]).all())
-        if self.spans:
+        self.spans = False
+        if isinstance(space, spaces.Box) and np.isfinite([space.low, space.high]).all():
+            self.spans = True
             self.register_buffer("low", torch.tensor(space.low).flatten(), persistent=False)
             self.register_buffer("range", torch.tensor(space.high - space.low).flatten(), persistent=False)
 
