@@ -69,7 +69,7 @@ class Bridge:
 
 
 def to_torch(evolved: Any) -> Any:
-    """A new policy of Stable-Baselines3 that acts as `evolved` does, but for rounding, given the same fast weights to start with.
+    """A new policy of Stable-Baselines3 that acts as `evolved` does, but for rounding, given the same weights to start with.
 
     :param evolved: a model of `trainers`, or its policy: anything with `network`, `params`, `moments` (`mean` and `std`)
         and the two spaces

@@ -146,7 +146,7 @@ def test_evolved_hebbian_policies_and_their_twins_act_alike(env_id: str, options
         action, other = policy.predict(obs, state=other, deterministic=True)
         np.testing.assert_allclose(action, expected, atol=1e-5)
         for a, b in zip(other, state, strict=False):
-            np.testing.assert_allclose(a, b, atol=1e-5)
+            np.testing.assert_allclose(a, b, atol=1e-4)
     back = bridge.to_population(policy, source)
     jax.tree.map(np.testing.assert_array_equal, back, jax.tree.map(np.asarray, source.policy.params))
 
