@@ -24,7 +24,6 @@ from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, FlattenExtractor
 from stable_baselines3.common.vec_env import VecTransposeImage
 
-from policies.names import nearest
 from policies.sb3.features import NormalizingExtractor, TanhCnn
 from policies.sb3.hebbian import NET_ARGUMENTS, HebbianRecurrentCnnPolicy, HebbianRecurrentPolicy
 
@@ -160,7 +159,7 @@ def _bridge(evolved: Any) -> Bridge:
         extractor = NormalizingExtractor
     kind = type(network).__name__
     if kind not in BRIDGES:
-        raise ValueError(f"A network of class {kind} has no counterpart in Stable-Baselines3. {nearest(kind, BRIDGES)}")
+        raise ValueError(f"A network of class {kind} has no counterpart in Stable-Baselines3; {', '.join(BRIDGES)} have.")
     if bounds != "clip" and kind != "Hebbian":
         raise ValueError(f"action_bounds='{bounds}' has no counterpart in Stable-Baselines3's policies; only Hebbian has it.")
     for space in (evolved.observation_space, evolved.action_space):

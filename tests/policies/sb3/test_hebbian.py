@@ -13,7 +13,7 @@ from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from policies.hebbian import HebbianNet
-from policies.sb3.hebbian import HebbianCell
+from policies.sb3.hebbian import ActionHead, HebbianCell
 
 SMALL = {"hidden_sizes": [6, 5], "coefficient_scale": 0.3}
 
@@ -180,6 +180,20 @@ def test_images_pass_the_published_convolutions(algorithm: Any, tmp_path: Path) 
     loaded.set_random_seed(1)
     np.testing.assert_array_equal(loaded.predict(obs, deterministic=True)[0], action)
     assert [w.shape for w in state] == [(1, 648, 6), (1, 6, 5), (1, 5, 3)]
+
+
+def test_actions_are_bounded_as_published() -> None:
+    box = spaces.Box(np.array([-1, 0, 0], np.float32), np.ones(3, np.float32))
+    y = torch.randn(50, 3)
+    expected = torch.stack([torch.tanh(y[:, 0]), torch.sigmoid(y[:, 1]), torch.sigmoid(y[:, 2])], 1)
+    torch.testing.assert_close(ActionHead(box, "car_racing")(y), expected)
+    torch.testing.assert_close(ActionHead(spaces.Box(-2, 2, (3,)), "tanh")(y), 2 * torch.tanh(y))
+    torch.testing.assert_close(ActionHead(spaces.Box(0, 4, (3,)), "clip")(y), 2 + 2 * y)
+    assert ActionHead(spaces.Box(-np.inf, np.inf, (3,)), "clip")(y) is y
+    with pytest.raises(ValueError, match="Did you mean 'tanh'"):
+        make(action_bounds="tan")
+    with pytest.raises(ValueError, match="steering, gas and brake"):
+        make(env="Pendulum-v1", action_bounds="car_racing")
 
 
 @pytest.mark.parametrize(
