@@ -105,7 +105,7 @@ class HebbianNet(nn.Module):
                 raise ValueError(f"Unknown {what} '{name}'. {nearest(name, known)}")
         if not 0 <= coefficient_scale < math.inf:
             raise ValueError(f"coefficient_scale={coefficient_scale} must be a finite number of at least 0.")
-        if not all(type(size) is int and size > 0 for size in hidden_sizes):
+        if not isinstance(hidden_sizes, (list, tuple)) or not all(type(size) is int and size > 0 for size in hidden_sizes):
             raise ValueError(f"hidden_sizes={hidden_sizes!r} must be a list of positive integers, such as [128, 64].")
         self.features, self.outputs = features, outputs
         self.hebb_rule, self.init_weights, self.normalize, self.output = hebb_rule, init_weights, normalize, output

@@ -120,21 +120,22 @@ def test_evolved_policies_and_their_twins_act_alike(env_id: str, name: str, algo
 
 
 @pytest.mark.parametrize(
-    ("env_id", "options"),
+    ("name", "env_id", "options"),
     [
-        ("CartPole-v1", {}),
-        ("Pendulum-v1", {"action_bounds": "tanh", "hebb_rule": "ABCD_lr_D_out"}),
-        ("Pendulum-v1", {"init_weights": "coevolve", "normalize": "clip", "coefficient_scale": 0.1}),
-        ("FrozenLake-v1", {"output": "tanh"}),
-        ("images", {"action_bounds": "tanh"}),
+        ("HebbianPolicy", "CartPole-v1", {}),
+        ("HebbianPolicy", "Pendulum-v1", {"action_bounds": "tanh", "hebb_rule": "ABCD_lr_D_out"}),
+        ("HebbianPolicy", "Pendulum-v1", {"init_weights": "coevolve", "normalize": "clip", "coefficient_scale": 0.1}),
+        ("HebbianPolicy", "FrozenLake-v1", {"output": "tanh"}),
+        ("HebbianCnnPolicy", "images", {"action_bounds": "tanh"}),
+        ("CnnPolicy", "images", {}),
+        ("MlpPolicy", "Pendulum-v1", {"bias": False}),
     ],
 )
-def test_evolved_hebbian_policies_and_their_twins_act_alike(env_id: str, options: dict) -> None:
+def test_evolved_networks_and_their_twins_act_alike(name: str, env_id: str, options: dict) -> None:
     pytest.importorskip("policies.population.hebbian")
     env: Any = env_id
     if env_id == "images":
         env = FakeImageEnv(action_dim=3, screen_height=50, screen_width=30, n_channels=3, discrete=False)
-    name = "HebbianCnnPolicy" if env_id == "images" else "HebbianPolicy"
     source = evolved(name, env, hidden_sizes=[6, 5], **options)
     policy = bridge.to_torch(source)
     carry = jax.vmap(source.policy.network.initial_carry)(jax.random.split(jax.random.key(0), 3))
@@ -148,7 +149,12 @@ def test_evolved_hebbian_policies_and_their_twins_act_alike(env_id: str, options
         for a, b in zip(other, state, strict=False):
             np.testing.assert_allclose(a, b, atol=1e-4)
     back = bridge.to_population(policy, source)
-    jax.tree.map(np.testing.assert_array_equal, back, jax.tree.map(np.asarray, source.policy.params))
+    for a, b in zip(jax.tree.leaves(back), jax.tree.leaves(source.policy.params), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-6)
+    if name == "MlpPolicy":
+        policy.action_net.bias.data += 1.0
+        with pytest.raises(ValueError, match="learned biases 'action_net.bias'"):
+            bridge.to_population(policy, source)
 
 
 def test_evolved_coefficients_are_refined_by_gradients_and_brought_back(tmp_path: Path) -> None:
@@ -209,7 +215,7 @@ def test_what_has_no_counterpart_is_told() -> None:
     ):
         with pytest.raises(ValueError, match=f"class {kind} has no counterpart"):
             bridge.to_torch(source)
-    with pytest.raises(ValueError, match=r"ActorCriticPolicy is not; use RecurrentPPO's HebbianPolicy"):
+    with pytest.raises(ValueError, match="RecurrentPPO's HebbianPolicy, not ActorCriticPolicy"):
         bridge.copy_into(PPO("MlpPolicy", env).policy, hand_made(env))
     shifted = hand_made(env)
     shifted.action_space = spaces.Discrete(2, start=1)

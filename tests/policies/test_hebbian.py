@@ -172,7 +172,8 @@ def test_diverging_weights_are_told_while_acting() -> None:
         ({"output": "tan"}, "Did you mean 'tanh'"),
         ({"coefficients": "norml"}, "Did you mean 'normal'"),
         ({"coefficient_scale": -1.0}, "coefficient_scale=-1.0"),
-        ({"hidden_sizes": [8, 0]}, "hidden_sizes"),
+        ({"hidden_sizes": [8, 0]}, r"hidden_sizes=\[8, 0\] must be a list"),
+        ({"hidden_sizes": 8}, "hidden_sizes=8 must be a list"),
     ],
 )
 def test_bad_arguments_are_told(arguments: dict, message: str) -> None:
