@@ -1,6 +1,6 @@
 """Evolved networks as policies of Stable-Baselines3, and back: to play, export or fine-tune by gradients what was evolved.
 
-    evolved = ES.load("runs/es/CartPole-v1_1/model.zip")
+    evolved = ES.load("runs/es/CartPole-v1_1/best_model.zip")
     policy = to_torch(evolved)                        # acts as the evolved network does
     model = to_model(evolved, "CartPole-v1")          # the same, inside RecurrentPPO or PPO, ready to learn on
     params = to_population(model.policy, evolved)     # what it learned, as parameters of the population network
@@ -246,9 +246,7 @@ def _check_shape(tensors: Mapping[str, torch.Tensor], name: str, shape: tuple[in
 
 def _check_options(policy: Any, bridge: Bridge) -> None:
     if bridge.options and not isinstance(policy, HebbianRecurrentPolicy):
-        raise ValueError(
-            f"The evolved network is Hebbian, but {type(policy).__name__} is not; use RecurrentPPO's HebbianPolicy."
-        )
+        raise ValueError(f"An evolved Hebbian network goes into RecurrentPPO's HebbianPolicy, not {type(policy).__name__}.")
     for name, value in bridge.options.items():
         own = getattr(policy.net, name)
         if own != value:

@@ -145,7 +145,7 @@ def test_evolved_networks_and_their_twins_act_alike(name: str, env_id: str, opti
         obs = np.stack([source.observation_space.sample() for _ in range(3)])
         expected, state = source.predict(obs, state=state, deterministic=True)
         action, other = policy.predict(obs, state=other, deterministic=True)
-        np.testing.assert_allclose(action, expected, atol=1e-5)
+        np.testing.assert_allclose(action, expected, atol=1e-4 if env_id == "images" else 1e-5)
         for a, b in zip(other, state, strict=False):
             np.testing.assert_allclose(a, b, atol=1e-4)
     back = bridge.to_population(policy, source)
@@ -153,7 +153,7 @@ def test_evolved_networks_and_their_twins_act_alike(name: str, env_id: str, opti
         np.testing.assert_allclose(a, b, atol=1e-6)
     if name == "MlpPolicy":
         policy.action_net.bias.data += 1.0
-        with pytest.raises(ValueError, match="learned biases 'action_net.bias'"):
+        with pytest.raises(ValueError, match="learned biases"):
             bridge.to_population(policy, source)
 
 
