@@ -21,6 +21,7 @@ from policies.names import nearest
 from policies.sb3.actor_critic import action_outputs
 from policies.sb3.common import ToldMismatch, predict_on
 from policies.sb3.features import TanhCnn
+from policies.sb3.recurrent import LSTM_ARGUMENTS
 
 NET_ARGUMENTS = list(inspect.signature(HebbianNet).parameters)[2:]
 
@@ -173,7 +174,7 @@ class HebbianRecurrentPolicy(HebbianPolicy, RecurrentActorCriticPolicy):
     def __init__(
         self, observation_space: Any, action_space: Any, lr_schedule: Schedule, net_arch: Any = (64, 64), **kwargs: Any
     ) -> None:
-        for name in ("lstm_hidden_size", "n_lstm_layers", "shared_lstm", "enable_critic_lstm", "lstm_kwargs"):
+        for name in LSTM_ARGUMENTS:
             if name in kwargs:
                 raise ValueError(f"HebbianPolicy has no LSTM, so no '{name}'; give hidden_sizes, and net_arch for the critic.")
         if isinstance(net_arch, dict):
