@@ -10,6 +10,7 @@ RULES = [
     ("envs", SIMULATORS),
     ("policies", {"jax", "brax", "mujoco"}),
     ("policies.equations.neurons", {"jax", "torch", "numpy"}),
+    ("policies.bridge", {"trainers", "brax", "mujoco"}),
     ("policies.population", {"torch", "brax", "stable_baselines3", "gymnasium"}),
     ("trainers.strategies", {"torch", "brax", "stable_baselines3"}),
     ("envs.brax.tasks", {"torch", "stable_baselines3", "matplotlib", "policies", "trainers"}),

@@ -1,8 +1,8 @@
 """What all spiking policies share: their arguments, learning rates, and membranes that outlast a step."""
 
 import inspect
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import torch
@@ -16,11 +16,43 @@ from policies.spiking import NetState, SpikingNet
 NET_ARGUMENTS = list(inspect.signature(SpikingNet).parameters)[3:]
 """What policies pass on to their networks, whose sizes they know themselves."""
 
+
+class Carrying(Protocol):
+    """A network whose state, while `carried` is set, moves on with every call."""
+
+    carried: NetState | None
+
+    def rest(self, batch: int) -> NetState:
+        """The state at the start of `batch` episodes."""
+
+
 # What the mixins go before; for type checkers, any policy will do.
 _Base: Any = object
 
 
-class SpikingPolicy(_Base):
+class ToldMismatch(_Base):
+    """Mixin for policies that say in one sentence why parameters do not fit them.
+
+    `made_of` names what may differ.
+    """
+
+    made_of: ClassVar[str]
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+        """As torch's, with one sentence when the parameters are of another network."""
+        try:
+            return super().load_state_dict(state_dict, strict, assign)
+        except RuntimeError as error:
+            own = self.state_dict()
+            wrong = [name for name in {**own, **state_dict} if _shape(own, name) != _shape(state_dict, name)]
+            raise ValueError(
+                f"These parameters are of a policy with other {self.made_of}: "
+                f"'{wrong[0]}' is {_shape(state_dict, wrong[0])}, but {_shape(own, wrong[0])} in this policy; "
+                "make it with the policy_kwargs that they were saved with."
+            ) from error
+
+
+class SpikingPolicy(ToldMismatch):
     """Mixin that goes before a policy of Stable-Baselines3 and takes these arguments (`policy_kwargs`) besides that policy's
     own and those of `SpikingNet`: `n_timesteps`, `encoder`, `decoder`, `encoder_kwargs`, `decoder_kwargs`, `neuron`,
     `neuron_kwargs`, `surrogate`, `surrogate_width`, `initial_rate`.
@@ -34,6 +66,7 @@ class SpikingPolicy(_Base):
     """
 
     features: ClassVar[type[BaseFeaturesExtractor] | None] = FlattenExtractor  # None: the policy takes no such argument
+    made_of = "coders, layers or neurons"
     deterministic_coding: ClassVar[bool] = False  # for algorithms that compare the probabilities of two passes
 
     def __init__(
@@ -99,19 +132,6 @@ class SpikingPolicy(_Base):
     def _get_constructor_parameters(self) -> dict[str, Any]:
         return super()._get_constructor_parameters() | self.spiking | self.spiking_options
 
-    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
-        """As torch's, with one sentence when the parameters are of another network."""
-        try:
-            return super().load_state_dict(state_dict, strict, assign)
-        except RuntimeError as error:
-            own = self.state_dict()
-            wrong = [name for name in {**own, **state_dict} if _shape(own, name) != _shape(state_dict, name)]
-            raise ValueError(
-                "These parameters are of a policy with other coders, layers or neurons: "
-                f"'{wrong[0]}' is {_shape(state_dict, wrong[0])}, but {_shape(own, wrong[0])} in this policy; "
-                "make it with the policy_kwargs that they were saved with."
-            ) from error
-
     def set_training_mode(self, mode: bool) -> None:
         """As in Stable-Baselines3, where every `predict` walks through all modules; here only when the mode changes."""
         if mode != self.training:
@@ -128,20 +148,7 @@ class SpikingPolicy(_Base):
         """Actions, and the state to pass with the next observations (None unless `stateful`)."""
         if not self.spiking_options["stateful"]:
             return super().predict(observation, state, episode_start, deterministic, **kwargs)
-        net = acting_net(self)
-        batch = self.obs_to_tensor(observation)[0]
-        rows = len(next(iter(batch.values())) if isinstance(batch, dict) else batch)
-        rest = net.rest(rows)
-        if state is None:
-            net.carried = rest
-        else:
-            starts = np.zeros(rows, bool) if episode_start is None else np.asarray(episode_start, bool)
-            net.carried = unflatten(state, rest, torch.as_tensor(starts, device=rest[1][0].device))
-        try:
-            actions, _ = super().predict(observation, None, None, deterministic, **kwargs)
-            return actions, tuple(x.cpu().numpy() for part in net.carried for x in part)
-        finally:
-            net.carried = None
+        return predict_on(self, acting_net(self), super().predict, observation, state, episode_start, deterministic, **kwargs)
 
 
 class SpikingOffPolicy(SpikingPolicy):
@@ -164,19 +171,47 @@ def acting_net(policy: Any) -> SpikingNet:
     return next(module for module in acting.modules() if isinstance(module, SpikingNet))
 
 
-def unflatten(state: tuple[np.ndarray, ...], rest: NetState, starts: Tensor) -> NetState:
-    """A state of `predict` in the form of `rest`, at rest in the rows where an episode starts."""
-    flat = iter(state)
-    count = sum(len(part) for part in rest)
-    if len(state) != count or any(x.shape != r.shape for x, r in zip(state, [r for p in rest for r in p], strict=True)):
-        shapes = [tuple(r.shape) for part in rest for r in part]
+def predict_on(
+    policy: Any,
+    net: Carrying,
+    predict: Callable[..., tuple[np.ndarray, Any]],
+    observation: Any,
+    state: tuple[np.ndarray, ...] | None,
+    episode_start: np.ndarray | None,
+    deterministic: bool,
+    **kwargs: Any,
+) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
+    """Actions of a policy's stateless `predict` while its `net` goes on from `state`, and the state afterwards.
+
+    The net is at rest where `episode_start` is True, or everywhere when `state` is None.
+    """
+    batch = policy.obs_to_tensor(observation)[0]
+    rows = len(next(iter(batch.values())) if isinstance(batch, dict) else batch)
+    starts = np.full(rows, state is None)
+    if episode_start is not None:
+        starts |= np.asarray(episode_start, bool)
+    with torch.no_grad():
+        rest = net.rest(int(starts.sum()))
+    net.carried = rest if state is None else unflatten(state, rest, starts)
+    try:
+        actions, _ = predict(observation, deterministic=deterministic, **kwargs)
+        return actions, tuple(x.cpu().numpy() for part in net.carried for x in part)
+    finally:
+        net.carried = None
+
+
+def unflatten(state: tuple[np.ndarray, ...], rest: NetState, starts: np.ndarray) -> NetState:
+    """A state of `predict` in the form of `rest`, which is put into the rows where an episode starts."""
+    shapes = [(len(starts), *r.shape[1:]) for part in rest for r in part]
+    if [x.shape for x in state] != shapes:
         raise ValueError(f"The state has shapes {[x.shape for x in state]}, but must have {shapes}.")
+    flat = iter(state)
     parts = []
     for part in rest:
-        loaded = [torch.as_tensor(next(flat), device=r.device) for r in part]
-        parts.append(
-            tuple(torch.where(starts.view(-1, *(1,) * (r.ndim - 1)), r, x) for r, x in zip(part, loaded, strict=True))
-        )
+        loaded = [torch.tensor(next(flat), dtype=r.dtype, device=r.device) for r in part]
+        for x, r in zip(loaded, part, strict=True):
+            x[torch.as_tensor(starts, device=r.device)] = r
+        parts.append(tuple(loaded))
     return tuple(parts)
 
 

@@ -10,6 +10,9 @@ from torch import Tensor, nn
 from policies.sb3.actor_critic import SpikingActorCritic, SpikingExtractor, action_outputs, split_arch
 from policies.spiking import NetState, SpikingNet
 
+LSTM_ARGUMENTS = ("lstm_hidden_size", "n_lstm_layers", "shared_lstm", "enable_critic_lstm", "lstm_kwargs")
+"""Arguments of sb3-contrib's recurrent policies that ours have not."""
+
 
 class SpikingCell(nn.Module):
     """A spiking network that looks like an `nn.LSTM` of one layer: its state, counted from rest, is cut into two halves
@@ -52,7 +55,7 @@ class SpikingRecurrentPolicy(SpikingActorCritic, RecurrentActorCriticPolicy):
     def __init__(self, observation_space: Any, action_space: Any, lr_schedule: Schedule, **kwargs: Any) -> None:
         if kwargs.get("stateful"):
             raise ValueError("SpikingRecurrentPolicy always keeps its state; leave out stateful=True.")
-        for name in ("lstm_hidden_size", "n_lstm_layers", "shared_lstm", "enable_critic_lstm", "lstm_kwargs"):
+        for name in LSTM_ARGUMENTS:
             if name in kwargs:
                 raise ValueError(f"SpikingRecurrentPolicy has no LSTM, so no '{name}'; give net_arch and critic.")
         if isinstance(kwargs.get("net_arch"), dict):

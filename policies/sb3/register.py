@@ -1,11 +1,11 @@
-"""The table of names: which policy an algorithm means by "SpikingPolicy"."""
+"""The table of names: which policy an algorithm means by "SpikingPolicy" or "HebbianPolicy"."""
 
 from typing import Any
 
 from sb3_contrib import ARS, QRDQN, TQC, TRPO, CrossQ, MaskablePPO, RecurrentPPO
 from stable_baselines3 import A2C, DDPG, DQN, PPO, SAC, TD3
 
-from policies.sb3 import actor_critic, ars, dqn, recurrent, sac, td3
+from policies.sb3 import actor_critic, ars, dqn, hebbian, recurrent, sac, td3
 
 TD3_POLICIES = {
     "SpikingPolicy": td3.SpikingTD3Policy,
@@ -46,7 +46,11 @@ POLICIES: dict[type[Any], dict[str, type[Any]]] = {
         "SpikingCnnPolicy": actor_critic.SpikingMaskableCnnPolicy,
         "SpikingMultiInputPolicy": actor_critic.SpikingMaskableMultiInputPolicy,
     },
-    RecurrentPPO: {"SpikingRecurrentPolicy": recurrent.SpikingRecurrentPolicy},
+    RecurrentPPO: {
+        "SpikingRecurrentPolicy": recurrent.SpikingRecurrentPolicy,
+        "HebbianPolicy": hebbian.HebbianRecurrentPolicy,
+        "HebbianCnnPolicy": hebbian.HebbianRecurrentCnnPolicy,
+    },
     DQN: {
         "SpikingPolicy": dqn.SpikingDQNPolicy,
         "SpikingCnnPolicy": dqn.SpikingDQNCnnPolicy,
@@ -57,11 +61,20 @@ POLICIES: dict[type[Any], dict[str, type[Any]]] = {
         "SpikingCnnPolicy": dqn.SpikingQRDQNCnnPolicy,
         "SpikingMultiInputPolicy": dqn.SpikingQRDQNMultiInputPolicy,
     },
-    ARS: {"SpikingPolicy": ars.SpikingARSPolicy},
+    ARS: {
+        "SpikingPolicy": ars.SpikingARSPolicy,
+        "HebbianPolicy": hebbian.HebbianARSPolicy,
+        "HebbianCnnPolicy": hebbian.HebbianARSCnnPolicy,
+    },
 }
+REFUSED: dict[str, type[Any]] = {
+    "HebbianPolicy": hebbian.RefusedHebbianPolicy,
+    "HebbianCnnPolicy": hebbian.RefusedHebbianPolicy,
+}
+"""What these names mean to all other algorithms: one sentence why not."""
 
 
 def register_policies() -> None:
     """Give every algorithm of `POLICIES` its names, in a dictionary of its own (a subclass may share its parent's)."""
     for algorithm, names in POLICIES.items():
-        algorithm.policy_aliases = {**algorithm.policy_aliases, **names}
+        algorithm.policy_aliases = {**algorithm.policy_aliases, **REFUSED, **names}
