@@ -1,0 +1,115 @@
+"""Episodes of one policy under one condition, each from a start state of its own seed, step by step."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from stable_baselines3.common.utils import set_random_seed
+from stable_baselines3.common.vec_env import VecEnv
+
+from policies.watch import play
+from trainers.adaptation.players import Player
+from trainers.evolved_policy import EvolvedPolicy
+
+SNAPSHOTS = 100  # of the weights in an episode of full length
+WATCHED = 4  # episodes whose weights are kept: a plastic network may have half a million
+
+
+@dataclass(frozen=True)
+class Trace:
+    """What happened in E episodes of at most T steps.
+
+    :param rewards: (E, T), nan after the end
+    :param positions: (E, T) metres along x after each step, nan after the end; None where `info` has no `x_position`
+    :param weights: of each plastic layer, (W, S, in, out): W episodes, S moments; empty for other policies
+    :param weight_steps: (S,) steps after which the weights were kept
+    :param stateful: whether the policy keeps anything from step to step
+    """
+
+    rewards: np.ndarray
+    positions: np.ndarray | None
+    weights: tuple[np.ndarray, ...]
+    weight_steps: np.ndarray
+    stateful: bool
+
+    @property
+    def returns(self) -> np.ndarray:
+        """(E,)"""
+        return np.nansum(self.rewards, axis=1)
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Steps of each episode, (E,)."""
+        return (~np.isnan(self.rewards)).sum(1)
+
+    @property
+    def distances(self) -> np.ndarray | None:
+        """Where each episode ended, (E,), metres along x."""
+        if self.positions is None:
+            return None
+        return np.take_along_axis(self.positions, self.lengths[:, None] - 1, axis=1)[:, 0]
+
+
+def record(
+    player: Player,
+    venv: VecEnv,
+    episodes: int,
+    seed: int,
+    horizon: int | None,
+    change_state: Callable[[int, Any], Any] | None = None,
+) -> Trace:
+    """Let a policy play; episode i starts from seed + i, whatever the policy and the number of environments. What policies
+    draw themselves comes from `seed` too.
+
+    :param horizon: steps of the longest episode that is possible, if known
+    """
+    env = player.normalized(venv)
+    every = max(1, horizon // SNAPSHOTS) if horizon else 1
+    firsts = range(0, episodes, venv.num_envs)
+    batches = [_play_batch(player, env, seed + first, every if first == 0 else None, change_state) for first in firsts]
+    longest = horizon or max(len(batch.rewards) for batch in batches)
+    rewards = _join([batch.rewards for batch in batches], longest)[:episodes]
+    positions = _join([batch.positions for batch in batches], longest)[:episodes]
+    weights = batches[0].weights
+    return Trace(
+        rewards,
+        None if np.isnan(positions).all() else positions,
+        tuple(np.stack(layer, axis=1) for layer in zip(*weights, strict=True)),
+        1 + every * np.arange(len(weights)),
+        batches[0].stateful,
+    )
+
+
+class _Batch(NamedTuple):
+    """One episode of each of n environments, T steps: rewards and positions (T, n), nan after the end; snapshots of the
+    layers' weights, each (W, in, out), nan after the end."""
+
+    rewards: np.ndarray
+    positions: np.ndarray
+    weights: list[list[np.ndarray]]
+    stateful: bool
+
+
+def _play_batch(
+    player: Player, env: VecEnv, seed: int, every: int | None, change_state: Callable[[int, Any], Any] | None
+) -> _Batch:
+    set_random_seed(seed)
+    if isinstance(player.model.policy, EvolvedPolicy):
+        player.model.policy.set_random_seed(seed)
+    rewards, positions, weights = [], [], []
+    stateful = False
+    for t, step in enumerate(play(player.model, env, env.num_envs, seed=seed, change_state=change_state)):
+        running = step.counted
+        rewards.append(np.where(running, step.rewards, np.nan))
+        positions.append(np.where(running, [info.get("x_position", np.nan) for info in step.infos], np.nan))
+        stateful = bool(step.state)
+        if every is not None and t % every == 0:
+            shown = running[:WATCHED, None, None]
+            weights.append([np.where(shown, layer[:WATCHED], np.nan) for layer in player.plastic_weights(step.state)])
+    return _Batch(np.array(rewards), np.array(positions), weights, stateful)
+
+
+def _join(batches: list[np.ndarray], longest: int) -> np.ndarray:
+    """Batches (T, n) of episodes as rows (E, longest), filled up with nan."""
+    return np.concatenate([np.pad(b, ((0, longest - len(b)), (0, 0)), constant_values=np.nan).T for b in batches])

@@ -1,0 +1,52 @@
+"""Changes of what a policy keeps from step to step: membranes, LSTM states, fast weights."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+State = tuple[np.ndarray, ...]
+
+
+def zero(state: State, axis: int, rng: np.random.Generator) -> State:
+    """Every number zero."""
+    return tuple(np.zeros_like(x) for x in state)
+
+
+def shuffle(state: State, axis: int, rng: np.random.Generator) -> State:
+    """The numbers of every array change places, those of each environment among themselves."""
+    return tuple(_shuffle_rows(x, axis, rng) for x in state)
+
+
+def redraw(state: State, axis: int, rng: np.random.Generator) -> None:
+    """The state of a new episode: without one, every policy starts afresh."""
+    return None
+
+
+PERTURBATIONS: dict[str, Callable[[State, int, np.random.Generator], State | None]] = {
+    "zero": zero,
+    "shuffle": shuffle,
+    "redraw": redraw,
+}
+"""(state of n environments, the axis of its arrays along which they are, random numbers) -> state."""
+
+
+def make_perturbation(name: str, at: int, steps: int, axis: int, seed: int) -> Callable[[int, Any], Any]:
+    """A `change_state` for `policies.watch.play` that perturbs in each of the steps from `at` to `at + steps - 1`.
+
+    :param axis: along which the environments are
+    """
+    perturb = PERTURBATIONS[name]
+
+    def change_state(step: int, state: Any) -> Any:
+        if not state or not at <= step < at + steps:
+            return state
+        return perturb(state, axis, np.random.default_rng((seed, step)))
+
+    return change_state
+
+
+def _shuffle_rows(x: np.ndarray, axis: int, rng: np.random.Generator) -> np.ndarray:
+    rows = np.moveaxis(x, axis, 0)
+    shuffled = rng.permuted(rows.reshape(len(rows), -1), axis=1).reshape(rows.shape)
+    return np.moveaxis(shuffled, 0, axis)
