@@ -32,7 +32,7 @@ def main(args: list[str] | None = None) -> None:
 
 
 def adapt(config: AdaptationConfig) -> Path:
-    """Do the studies; the folder of the results."""
+    """Do the studies; the folder of the results, which is made when the first are there."""
     config.check()
     use_all_cores()
     from trainers.adaptation.players import split_names
@@ -42,19 +42,13 @@ def adapt(config: AdaptationConfig) -> Path:
     seen, unseen = read_variants(config.variants), read_variants(config.unseen)
     world = _find_world(config, models)
     players = _load(config, models, world, seen | unseen)
-    folder = _make_folder(config, world)
-    header = {
-        "command": "adaptation",
-        "config": _plain(config),
-        "env": world.env_id,
-        "env_kwargs": world.env_kwargs,
-        "versions": _versions(),
-    }
-    write_atomically(folder / "config.yml", yaml.safe_dump(header, sort_keys=False).encode())
+    folder = None
     legends: dict[str, None] = {}
     for results in _studies(config, players, world, seen, unseen):
+        folder = folder or _begin_folder(config, world)
         _write(folder, results)
         legends[results.legend] = None
+    assert folder is not None
     print("", *legends, sep="\n")
     print(f"\nTables, numbers of every episode and pictures: {folder}")
     return folder
@@ -117,15 +111,21 @@ def _studies(
             yield study_perturbation(players, world, perturbation, undisturbed, config)
 
 
-def _make_folder(config: AdaptationConfig, world: "World") -> Path:
+def _begin_folder(config: AdaptationConfig, world: "World") -> Path:
+    """A new folder that says what is done."""
+    from trainers.make_env import versions
     from trainers.run import new_folder
 
-    if config.out is None:
-        return new_folder(Path("runs/adaptation"), world.env_id)
-    folder = Path(config.out)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ValueError(f"out='{folder}' is there already; give the name of a new folder.")
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = new_folder(Path("runs/adaptation"), world.env_id) if config.out is None else Path(config.out)
+    values = dataclasses.asdict(config)
+    header = {
+        "command": "adaptation",
+        "config": {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()},
+        "env": world.env_id,
+        "env_kwargs": world.env_kwargs,
+        "versions": versions(),
+    }
+    write_atomically(folder / "config.yml", yaml.safe_dump(header, sort_keys=False).encode())
     return folder
 
 
@@ -141,17 +141,6 @@ def _write(folder: Path, results: "Results") -> None:
     }
     for name, data in files.items():
         write_atomically(folder / re.sub(r"[^\w.-]+", "_", name), data)
-
-
-def _plain(config: AdaptationConfig) -> dict[str, Any]:
-    values = dataclasses.asdict(config)
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
-
-
-def _versions() -> dict[str, str]:
-    from trainers.make_env import versions
-
-    return versions()
 
 
 if __name__ == "__main__":

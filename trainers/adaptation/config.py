@@ -1,6 +1,7 @@
 """What a study of adaptation is made of: the command line and config.yml."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Annotated
 
 import tyro
@@ -57,6 +58,8 @@ class AdaptationConfig:
             if getattr(self, name) < 1:
                 flag = "for" if name == "steps" else name
                 raise ValueError(f"{flag}={getattr(self, name)} must be at least 1.")
+        if self.out is not None and Path(self.out).exists():
+            raise ValueError(f"out='{self.out}' is there already; give the name of a new folder.")
         if not 0 < self.fraction <= 1:
             raise ValueError(f"fraction={self.fraction} must be in (0, 1].")
         for name in self.perturb:
