@@ -1,4 +1,7 @@
-"""Changes of what a policy keeps from step to step: membranes, LSTM states, fast weights."""
+"""Changes of what a policy keeps from step to step: membranes, LSTM states, fast weights.
+
+Truth values among them, such as whether an episode has begun, are left as they are.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,12 +13,12 @@ State = tuple[np.ndarray, ...]
 
 def zero(state: State, axis: int, rng: np.random.Generator) -> State:
     """Every number zero."""
-    return tuple(np.zeros_like(x) for x in state)
+    return tuple(x if x.dtype == bool else np.zeros_like(x) for x in state)
 
 
 def shuffle(state: State, axis: int, rng: np.random.Generator) -> State:
     """The numbers of every array change places, those of each environment among themselves."""
-    return tuple(_shuffle_rows(x, axis, rng) for x in state)
+    return tuple(x if x.dtype == bool else _shuffle_rows(x, axis, rng) for x in state)
 
 
 def redraw(state: State, axis: int, rng: np.random.Generator) -> None:
@@ -31,17 +34,17 @@ PERTURBATIONS: dict[str, Callable[[State, int, np.random.Generator], State | Non
 """(state of n environments, the axis of its arrays along which they are, random numbers) -> state."""
 
 
-def make_perturbation(name: str, at: int, steps: int, axis: int, seed: int) -> Callable[[int, Any], Any]:
+def make_perturbation(name: str, at: int, steps: int, axis_of: Callable[[State], int], seed: int) -> Callable[[int, Any], Any]:
     """A `change_state` for `policies.watch.play` that perturbs in each of the steps from `at` to `at + steps - 1`.
 
-    :param axis: along which the environments are
+    :param axis_of: state -> the axis of its arrays along which the environments are
     """
     perturb = PERTURBATIONS[name]
 
     def change_state(step: int, state: Any) -> Any:
         if not state or not at <= step < at + steps:
             return state
-        return perturb(state, axis, np.random.default_rng((seed, step)))
+        return perturb(state, axis_of(state), np.random.default_rng((seed, step)))
 
     return change_state
 

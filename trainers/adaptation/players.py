@@ -21,14 +21,17 @@ class Player:
     name: str
     model: BaseAlgorithm
 
-    @property
-    def state_axis(self) -> int:
+    def state_axis(self, state: tuple[np.ndarray, ...]) -> int:
         """Along which axis of its state's arrays the environments are; those of an LSTM are (layers, n, hidden)."""
-        return 1 if isinstance(self.model.policy, RecurrentActorCriticPolicy) else 0
+        policy = self.model.policy
+        if not isinstance(policy, RecurrentActorCriticPolicy):
+            return 0
+        layers, _, hidden = policy.lstm_hidden_state_shape
+        return int(all(x.ndim == 3 and (x.shape[0], x.shape[2]) == (layers, hidden) for x in state))
 
     def plastic_weights(self, state: Any) -> tuple[np.ndarray, ...]:
         """The arrays of a state that are matrices for each environment, (n, in, out): weights that change as it acts."""
-        return () if not state or self.state_axis else tuple(x for x in state if x.ndim == 3)
+        return tuple(x for x in state if x.ndim == 3) if state and self.state_axis(state) == 0 else ()
 
     def normalized(self, venv: VecEnv) -> VecEnv:
         """The environments with the statistics of VecNormalize that the model has, if it has some."""

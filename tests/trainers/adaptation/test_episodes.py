@@ -91,10 +91,12 @@ def test_the_weights_of_some_episodes_are_kept_until_these_end() -> None:
 
 def test_perturbed_states_begin_when_they_should() -> None:
     """A matrix that counts steps counts from the last perturbation."""
-    change = make_perturbation("zero", 4, 2, 0, 0)
+    change = make_perturbation("zero", 4, 2, lambda state: 0, 0)
     trace = record(Player("counting", Counting()), _clocks(2), 2, 0, 20, change)
     np.testing.assert_array_equal(trace.rewards[:, :10], [[1, 2, 3, 4, 1, 1, 2, 3, 4, 5]] * 2)
-    redrawn = record(Player("counting", Counting()), _clocks(2), 2, 0, 20, make_perturbation("redraw", 4, 2, 0, 0))
+    redrawn = record(
+        Player("counting", Counting()), _clocks(2), 2, 0, 20, make_perturbation("redraw", 4, 2, lambda state: 0, 0)
+    )
     np.testing.assert_array_equal(redrawn.rewards, trace.rewards)
 
 
@@ -129,6 +131,18 @@ def test_up_to_the_event_nothing_differs_and_then_it_does(players: dict[str, Pla
         np.testing.assert_array_equal(trace.rewards[:, :at], calm.rewards[:, :at])
         np.testing.assert_array_equal(trace.positions[:, :at], calm.positions[:, :at])
         assert np.array_equal(trace.rewards, calm.rewards, equal_nan=True) != changes
+
+
+def test_the_environments_are_found_in_states(players: dict[str, Player]) -> None:
+    lstm = (np.zeros((1, 3, 8)), np.zeros((1, 3, 8)))
+    matrices = (np.zeros((3, 27, 8)), np.zeros((3, 8, 8)), np.zeros(3, bool))
+    assert players["lstm"].state_axis(lstm) == 1
+    assert players["lstm"].plastic_weights(lstm) == ()
+    assert players["lstm"].state_axis(matrices) == 0
+    assert players["gru"].state_axis((np.zeros((3, 8)),)) == 0
+    assert players["gru"].plastic_weights((np.zeros((3, 8)),)) == ()
+    assert len(players["gru"].plastic_weights(matrices)) == 2
+    assert players["mlp"].plastic_weights(()) == players["static"].plastic_weights(None) == ()
 
 
 def test_damage_by_schedule_is_damage_set_in_that_step() -> None:
