@@ -24,6 +24,8 @@ class Trace:
     :param positions: (E, T) metres along x after each step, nan after the end; None where `info` has no `x_position`
     :param weights: of each plastic layer, (W, S, in, out): W episodes, S moments; empty for other policies
     :param weight_steps: (S,) steps after which the weights were kept
+    :param weight_changes: of each plastic layer, |W_t - W_t-1| / |W_t-1| (Frobenius norms) for every step but the first,
+        (W, T - 1); nan after the end and where the weights were zero
     :param stateful: whether the policy keeps anything from step to step
     """
 
@@ -31,6 +33,7 @@ class Trace:
     positions: np.ndarray | None
     weights: tuple[np.ndarray, ...]
     weight_steps: np.ndarray
+    weight_changes: tuple[np.ndarray, ...]
     stateful: bool
 
     @property
@@ -71,43 +74,57 @@ def record(
     longest = horizon or max(len(batch.rewards) for batch in batches)
     rewards = _join([batch.rewards for batch in batches], longest)[:episodes]
     positions = _join([batch.positions for batch in batches], longest)[:episodes]
-    weights = batches[0].weights
+    _, _, weights, changes, stateful = batches[0]
     return Trace(
         rewards,
         None if np.isnan(positions).all() else positions,
         tuple(np.stack(layer, axis=1) for layer in zip(*weights, strict=True)),
         1 + every * np.arange(len(weights)),
-        batches[0].stateful,
+        tuple(_join([np.array(layer)], longest - 1) for layer in zip(*changes, strict=True)),
+        stateful,
     )
 
 
 class _Batch(NamedTuple):
-    """One episode of each of n environments, T steps: rewards and positions (T, n), nan after the end; snapshots of the
-    layers' weights, each (W, in, out), nan after the end."""
+    """One episode of each of n environments, T steps: rewards and positions (T, n); of the first W of them and each layer
+    snapshots (W, in, out) and changes (W,) of the weights; all nan after the end."""
 
     rewards: np.ndarray
     positions: np.ndarray
     weights: list[list[np.ndarray]]
+    changes: list[list[np.ndarray]]
     stateful: bool
 
 
 def _play_batch(
     player: Player, env: VecEnv, seed: int, every: int | None, change_state: Callable[[int, Any], Any] | None
 ) -> _Batch:
+    """:param every: how many steps lie between snapshots of the weights; None: none are kept"""
     set_random_seed(seed)
     if isinstance(player.model.policy, EvolvedPolicy):
         player.model.policy.set_random_seed(seed)
-    rewards, positions, weights = [], [], []
-    stateful = False
+    rewards, positions, weights, changes = [], [], [], []
+    stateful, last = False, None
     for t, step in enumerate(play(player.model, env, env.num_envs, seed=seed, change_state=change_state)):
-        running = step.counted
-        rewards.append(np.where(running, step.rewards, np.nan))
-        positions.append(np.where(running, [info.get("x_position", np.nan) for info in step.infos], np.nan))
+        rewards.append(np.where(step.counted, step.rewards, np.nan))
+        positions.append(np.where(step.counted, [info.get("x_position", np.nan) for info in step.infos], np.nan))
         stateful = bool(step.state)
-        if every is not None and t % every == 0:
-            shown = running[:WATCHED, None, None]
-            weights.append([np.where(shown, layer[:WATCHED], np.nan) for layer in player.plastic_weights(step.state)])
-    return _Batch(np.array(rewards), np.array(positions), weights, stateful)
+        if every is None:
+            continue
+        running = step.counted[:WATCHED, None, None]
+        now = [np.where(running, layer[:WATCHED], np.nan) for layer in player.plastic_weights(step.state)]
+        if t % every == 0:
+            weights.append(now)
+        if last is not None:
+            changes.append([relative_change(*pair) for pair in zip(last, now, strict=True)])
+        last = now
+    return _Batch(np.array(rewards), np.array(positions), weights, changes, stateful)
+
+
+def relative_change(before: np.ndarray, after: np.ndarray) -> np.ndarray:
+    """|after - before| / |before| of matrices (W, in, out), Frobenius norms: (W,); nan where `before` is zero."""
+    size = np.linalg.norm(before, axis=(1, 2))
+    return np.divide(np.linalg.norm(after - before, axis=(1, 2)), size, out=np.full_like(size, np.nan), where=size > 0)
 
 
 def _join(batches: list[np.ndarray], longest: int) -> np.ndarray:

@@ -16,6 +16,11 @@ if TYPE_CHECKING:
 
 COLOURS = [f"tab:{name}" for name in ("blue", "orange", "green", "red", "purple", "brown", "pink", "olive", "cyan", "gray")]
 LINES = ("-", "--", ":", "-.")
+MARKS: dict[str, dict[str, Any]] = {
+    "start": {"linestyle": "", "marker": "o", "color": "0.1", "markersize": 6, "markerfacecolor": "white"},
+    "event": {"linestyle": "", "marker": "X", "color": "tab:red", "markersize": 7, "markeredgecolor": "white"},
+    "end": {"linestyle": "", "marker": "s", "color": "0.1", "markersize": 6, "markeredgecolor": "white"},
+}
 
 
 def plot_event(
@@ -77,44 +82,68 @@ def plot_variants(played: dict[str, dict[str, Trace]], notes: dict[str, str], ti
 
 
 def plot_weights(conditions: dict[str, Trace], at: int | None, title: str) -> "Figure":
-    """The path of all plastic weights in the plane of their two principal components, and how fast each layer changes.
+    """Where all plastic weights are in the plane of two principal components, and how fast each layer changes.
 
-    As in Najarro & Risi (NeurIPS 2020, arXiv 2007.02686), weights of an episode are points; the components are those of
-    all points of all conditions together. A layer's change is the norm of the difference of two neighbouring snapshots,
-    as a part of the norm of the earlier one, per step.
+    As in Najarro & Risi (NeurIPS 2020, arXiv 2007.02686), the weights at a step of an episode are a point; the components
+    are those of all points of all conditions together.
 
     :param conditions: name -> episodes of one policy
     :param at: the step of the event, if there is one
     """
-    figure, axes = _figure(2, 1, (11.0, 4.4), title, sharex=False)
-    plane, speed = axes[0]
-    paths, explained = principal_paths([_flat(trace) for trace in conditions.values()])
-    for colour, path, trace in zip(_colours(len(conditions)), paths, conditions.values(), strict=True):
-        for episode in path:
-            plane.plot(*episode.T, color=colour, linewidth=0.8, alpha=0.8)
-            plane.plot(*episode[0], color=colour, marker="o", markersize=5, markerfacecolor="white")
-            ends = episode[~np.isnan(episode[:, 0])]
-            plane.plot(*ends[-1], color=colour, marker="s", markersize=5)
-            if at is not None and (trace.weight_steps > at).any():
-                plane.plot(*episode[np.argmax(trace.weight_steps > at)], color=colour, marker="x", markersize=7)
-    plane.set_xlabel(f"first component ({explained[0]:.0%} of the variance)")
-    plane.set_ylabel(f"second component ({explained[1]:.0%})")
-    marks = [("o", "start"), ("s", "end")] + ([("x", f"step {at}")] if at is not None else [])
+    from matplotlib.figure import Figure
+
+    columns = min(3, len(conditions))
+    rows = -(-len(conditions) // columns)
+    figure = Figure(figsize=(max(8.0, 1.2 + 3.4 * columns), 3.4 + 2.9 * rows), dpi=140, layout="constrained")
+    upper, lower = figure.subfigures(2, 1, squeeze=False, height_ratios=[2.9 * rows, 2.6])[:, 0]
+    planes = upper.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    speed = lower.subplots()
+    for axis in (*planes.flat, speed):
+        _style(axis)
+    figure.suptitle(title, fontsize=11)
+    _draw_planes(upper, planes, conditions, at)
+    first = next(iter(conditions.values()))
     for colour, (name, trace) in zip(_colours(len(conditions)), conditions.items(), strict=True):
-        for i, layer in enumerate(trace.weights):
-            change = weight_change(layer, trace.weight_steps)
-            line = {"color": colour, "linestyle": LINES[i % 4], "linewidth": 1.1}
-            speed.plot(trace.weight_steps[1:], _nanmean(change), label=name if i == 0 else None, **line)
+        for i, changes in enumerate(trace.weight_changes):
+            mean = _nanmean(changes)
+            label = name if i == 0 else None
+            steps = np.arange(1, 1 + len(mean))
+            speed.plot(steps, mean, color=colour, linestyle=LINES[i % len(LINES)], linewidth=1.0, alpha=0.85, label=label)
     if at is not None:
         speed.axvline(at, color="0.3", linewidth=1.0)
     speed.set_yscale("log")
-    speed.set(xlabel="step of the episode", ylabel="relative change of a layer's weights per step")
-    layers = [
-        (LINES[i % 4], f"layer {i}, {w.shape[2]} x {w.shape[3]}")
-        for i, w in enumerate(next(iter(conditions.values())).weights)
-    ]
-    _legend(figure, speed, layers + marks)
+    speed.set(xlabel="step of the episode", ylabel="relative change\nof a layer per step")
+    layers = [(LINES[i % len(LINES)], f"layer {i}, {w.shape[2]} x {w.shape[3]}") for i, w in enumerate(first.weights)]
+    _legend(lower, speed, layers)
     return figure
+
+
+def _draw_planes(figure: Any, axes: Any, conditions: dict[str, Trace], at: int | None) -> None:
+    """A panel for each condition: points coloured by time, the beginning, the event and the end of each episode marked."""
+    paths, explained = principal_paths([_flat(trace) for trace in conditions.values()])
+    last = max(trace.weight_steps[-1] for trace in conditions.values())
+    for axis, path, (name, trace) in zip(axes.flat, paths, conditions.items(), strict=False):
+        axis.set_title(name, fontsize=9)
+        for episode in path:
+            known = episode[~np.isnan(episode[:, 0])]
+            axis.plot(*known.T, color="0.6", linewidth=0.3, alpha=0.5)
+            points = axis.scatter(*known.T, c=trace.weight_steps[: len(known)], vmin=0, vmax=last, s=7, linewidths=0)
+            axis.plot(*known[0], **MARKS["start"])
+            axis.plot(*known[-1], **MARKS["end"])
+            if at is not None and len(known) and trace.weight_steps[len(known) - 1] > at:
+                axis.plot(*known[np.argmax(trace.weight_steps > at)], **MARKS["event"])
+    for axis in axes.flat[len(conditions) :]:
+        axis.set_visible(False)
+    for axis in axes[-1]:
+        axis.set_xlabel(f"1st component ({explained[0]:.0%})")
+        axis.tick_params(labelbottom=True)
+    for axis in axes[:, 0]:
+        axis.set_ylabel(f"2nd component ({explained[1]:.0%})")
+    figure.colorbar(points, ax=axes, label="step of the episode", aspect=30)
+    shown = axes.flat[0]
+    for name in ("start", "event", "end") if at is not None else ("start", "end"):
+        shown.plot([], [], label=name, **MARKS[name])
+    _legend(figure, shown, [])
 
 
 def rate(trace: Trace, window: int) -> np.ndarray:
@@ -132,14 +161,6 @@ def progress(trace: Trace) -> np.ndarray:
     last = trace.lengths[:, None] - 1
     steps = np.minimum(np.arange(trace.positions.shape[1]), last)
     return np.take_along_axis(trace.positions, steps, axis=1)
-
-
-def weight_change(layer: np.ndarray, steps: np.ndarray) -> np.ndarray:
-    """|W_k+1 - W_k| / |W_k| / (steps between them) of snapshots (W, S, in, out), Frobenius norms: (W, S - 1). nan where
-    the episode is over or the weights are zero."""
-    norms = np.linalg.norm(layer[:, :-1], axis=(2, 3))
-    apart = np.linalg.norm(np.diff(layer, axis=1), axis=(2, 3))
-    return np.divide(apart, norms * np.diff(steps), out=np.full_like(apart, np.nan), where=norms > 0)
 
 
 def principal_paths(points: list[np.ndarray]) -> tuple[list[np.ndarray], np.ndarray]:
@@ -161,20 +182,22 @@ def to_png(figure: "Figure") -> bytes:
     return buffer.getvalue()
 
 
-def _figure(
-    columns: int, rows: int, size: tuple[float, float], title: str, sharex: bool = True, sharey: bool = False
-) -> "tuple[Figure, Any]":
+def _figure(columns: int, rows: int, size: tuple[float, float], title: str, sharey: bool = False) -> "tuple[Figure, Any]":
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=size, dpi=140, layout="constrained")
-    axes = figure.subplots(rows, columns, sharex=sharex, sharey=sharey, squeeze=False)
+    axes = figure.subplots(rows, columns, sharex=True, sharey=sharey, squeeze=False)
     for axis in axes.flat:
-        axis.spines[["top", "right"]].set_visible(False)
-        axis.tick_params(labelsize=8)
-        axis.grid(alpha=0.25)
+        _style(axis)
         axis.margins(x=0.01)
     figure.suptitle(title, fontsize=11)
     return figure, axes
+
+
+def _style(axis: Any) -> None:
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.tick_params(labelsize=8)
+    axis.grid(alpha=0.25)
 
 
 def _band(axis: Any, curves: np.ndarray, colour: str, label: str) -> None:
@@ -185,15 +208,14 @@ def _band(axis: Any, curves: np.ndarray, colour: str, label: str) -> None:
     axis.plot(steps, mean, color=colour, linewidth=1.4, label=label)
 
 
-def _legend(figure: "Figure", axis: Any, styles: list[tuple[str, str]], episodes: int = 0) -> None:
-    """Below the axes: the lines of one of them, what line styles and markers mean, and of how many episodes bands are."""
+def _legend(figure: Any, axis: Any, styles: list[tuple[str, str]], episodes: int = 0) -> None:
+    """Below the axes: the lines of one of them, what line styles mean, and of how many episodes bands are."""
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
     handles, labels = axis.get_legend_handles_labels()
     for style, label in styles:
-        drawn: dict[str, Any] = {"linestyle": style} if style in LINES else {"linestyle": "", "marker": style}
-        handles.append(Line2D([], [], color="0.35", linewidth=1.1, markersize=5, **drawn))
+        handles.append(Line2D([], [], color="0.35", linewidth=1.1, linestyle=style))  # type: ignore[arg-type]
         labels.append(label)
     if episodes:
         handles.append(Patch(color="0.35", alpha=0.15, linewidth=0))

@@ -12,7 +12,7 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
-from trainers.adaptation.episodes import record
+from trainers.adaptation.episodes import record, relative_change
 from trainers.adaptation.perturb import make_perturbation
 from trainers.adaptation.players import Player, split_names
 from trainers.adaptation.worlds import World, horizon_of, scheduled
@@ -87,6 +87,15 @@ def test_the_weights_of_some_episodes_are_kept_until_these_end() -> None:
             episode[known], np.broadcast_to(trace.weight_steps[known, None, None], (known.sum(), 2, 3))
         )
         assert np.isnan(episode[~known]).all()
+    (changes,) = trace.weight_changes
+    assert changes.shape == (4, 19)
+    for row, length in zip(changes, trace.lengths, strict=False):  # from t to t + 1
+        np.testing.assert_allclose(row, np.r_[1 / np.arange(1.0, length), np.full(20 - length, np.nan)])
+
+
+def test_relative_change() -> None:
+    before = np.stack([np.full((2, 2), 2.0), np.zeros((2, 2)), np.full((2, 2), np.nan)])
+    np.testing.assert_array_equal(relative_change(before, before + np.diag([1.0, 0.0])), [0.25, np.nan, np.nan])
 
 
 def test_perturbed_states_begin_when_they_should() -> None:

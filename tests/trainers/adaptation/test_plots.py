@@ -12,14 +12,15 @@ from trainers.adaptation.plots import (
     progress,
     rate,
     to_png,
-    weight_change,
 )
 
 RNG = np.random.default_rng(0)
 
 
 def _trace(rewards: np.ndarray, positions: np.ndarray | None = None, weights: tuple[np.ndarray, ...] = ()) -> Trace:
-    return Trace(rewards, positions, weights, 1 + 5 * np.arange(weights[0].shape[1] if weights else 0), bool(weights))
+    steps = 1 + 5 * np.arange(weights[0].shape[1] if weights else 0)
+    changes = tuple(np.full((len(layer), rewards.shape[1] - 1), 0.1) for layer in weights)
+    return Trace(rewards, positions, weights, steps, changes, bool(weights))
 
 
 def test_rate_is_a_trailing_mean() -> None:
@@ -36,13 +37,6 @@ def test_progress_stays_where_the_episode_ended() -> None:
     rewards, positions = np.array([[1.0, 2, 3], [1, 2, nan]]), np.array([[5.0, 6, 7], [5, 4, nan]])
     np.testing.assert_array_equal(progress(_trace(rewards)), [[1, 3, 6], [1, 3, 3]])
     np.testing.assert_array_equal(progress(_trace(rewards, positions)), [[5, 6, 7], [5, 4, 4]])
-
-
-def test_weights_that_grow_by_a_tenth_change_by_a_tenth() -> None:
-    first = RNG.normal(size=(1, 1, 3, 4))
-    layer = first * 1.1 ** np.arange(4)[None, :, None, None]
-    np.testing.assert_allclose(weight_change(layer, np.array([1, 2, 4, 6])), [[0.1, 0.05, 0.05]])
-    assert np.isnan(weight_change(np.zeros((1, 2, 3, 4)), np.array([1, 2]))).all()
 
 
 def test_paths_in_a_plane_are_found_whole() -> None:
@@ -92,6 +86,6 @@ def test_pictures_of_weights_survive_short_episodes() -> None:
         layer[1, 6:] = np.nan  # before the event
     trace = _trace(np.ones((2, 100)), None, layers)
     figure = plot_weights({"undisturbed": trace, "zero@50": trace}, 50, "title")
-    labels = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert labels == ["undisturbed", "zero@50", "layer 0, 3 x 4", "layer 1, 4 x 2", "start", "end", "step 50"]
+    labels = [[text.get_text() for text in part.legends[0].get_texts()] for part in figure.subfigs]
+    assert labels == [["start", "event", "end"], ["undisturbed", "zero@50", "layer 0, 3 x 4", "layer 1, 4 x 2"]]
     assert to_png(figure)
