@@ -98,17 +98,21 @@ def _studies(
 ) -> "Iterator[Results]":
     from trainers.adaptation.studies import play_all, study_damage, study_perturbation, study_variants
 
-    if seen or unseen:
-        yield study_variants(players, world, seen, unseen, config)
+    undisturbed = {}
     if config.damage or config.perturb:
         undisturbed = play_all(players, world, config)
         if not any((trace.lengths > config.at).any() for trace in undisturbed.values()):
             raise ValueError(f"No episode of any policy lasts until step {config.at}; give an earlier at.")
-        for damage in dict.fromkeys(config.damage):
-            note = "unseen" if f"damage={damage}" in unseen else ""
-            yield study_damage(players, world, damage, undisturbed, note, config)
-        for perturbation in dict.fromkeys(config.perturb):
-            yield study_perturbation(players, world, perturbation, undisturbed, config)
+        for name, trace in undisturbed.items():
+            if trace.state_arrays:
+                config.check_arrays(name, trace.state_arrays)
+    if seen or unseen:
+        yield study_variants(players, world, seen, unseen, config)
+    for damage in dict.fromkeys(config.damage):
+        note = "unseen" if f"damage={damage}" in unseen else ""
+        yield study_damage(players, world, damage, undisturbed, note, config)
+    for perturbation in dict.fromkeys(config.perturb):
+        yield study_perturbation(players, world, perturbation, undisturbed, config)
 
 
 def _begin_folder(config: AdaptationConfig, world: "World") -> Path:

@@ -29,6 +29,8 @@ class AdaptationConfig:
     """First step with the damage or the perturbation."""
     steps: Annotated[int, tyro.conf.arg(name="for")] = 1
     """Steps of a perturbation; the state is changed in each of them."""
+    arrays: tuple[int, ...] = ()
+    """Which arrays of the state are zeroed or shuffled, such as layers, counted from 0 (default: all)."""
     window: int = 50
     """Steps over which the reward rate is a mean."""
     fraction: float = 0.9
@@ -64,6 +66,8 @@ class AdaptationConfig:
             raise ValueError(f"fraction={self.fraction} must be in (0, 1].")
         for name in self.perturb:
             choose("perturbation", name, PERTURBATIONS)
+        if self.arrays and "redraw" in self.perturb:
+            raise ValueError("redraw concerns the whole state; leave out arrays, or redraw.")
         if (self.damage or self.perturb) and self.window > self.at:
             raise ValueError(
                 f"window={self.window} must not be longer than the {self.at} steps before the event; change at or window."
@@ -82,3 +86,9 @@ class AdaptationConfig:
             if self.perturb:
                 what += f" and for={self.steps}"
             raise ValueError(f"{what} need episodes of {last} steps, but those of this environment have {horizon} at most.")
+
+    def check_arrays(self, name: str, count: int) -> None:
+        """ValueError if there are `arrays` that a policy's state does not have."""
+        for i in self.arrays:
+            if not 0 <= i < count:
+                raise ValueError(f"arrays={i}: the state of '{name}' has the arrays 0 to {count - 1}.")

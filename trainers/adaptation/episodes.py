@@ -26,7 +26,7 @@ class Trace:
     :param weight_steps: (S,) steps after which the weights were kept
     :param weight_changes: of each plastic layer, |W_t - W_t-1| / |W_t-1| (Frobenius norms) for every step but the first,
         (W, T - 1); nan after the end and where the weights were zero
-    :param stateful: whether the policy keeps anything from step to step
+    :param state_arrays: how many arrays the policy keeps from step to step; 0: it keeps nothing
     """
 
     rewards: np.ndarray
@@ -34,7 +34,7 @@ class Trace:
     weights: tuple[np.ndarray, ...]
     weight_steps: np.ndarray
     weight_changes: tuple[np.ndarray, ...]
-    stateful: bool
+    state_arrays: int
 
     @property
     def returns(self) -> np.ndarray:
@@ -68,20 +68,20 @@ def record(
     :param horizon: steps of the longest episode that is possible, if known
     """
     env = player.normalized(venv)
-    every = max(1, horizon // SNAPSHOTS) if horizon else 1
+    every = (horizon or 1) // SNAPSHOTS | 1  # odd: weights that flip at every step are seen to do so
     firsts = range(0, episodes, venv.num_envs)
     batches = [_play_batch(player, env, seed + first, every if first == 0 else None, change_state) for first in firsts]
     longest = horizon or max(len(batch.rewards) for batch in batches)
     rewards = _join([batch.rewards for batch in batches], longest)[:episodes]
     positions = _join([batch.positions for batch in batches], longest)[:episodes]
-    _, _, weights, changes, stateful = batches[0]
+    _, _, weights, changes, state_arrays = batches[0]
     return Trace(
         rewards,
         None if np.isnan(positions).all() else positions,
         tuple(np.stack(layer, axis=1) for layer in zip(*weights, strict=True)),
         1 + every * np.arange(len(weights)),
         tuple(_join([np.array(layer)], longest - 1) for layer in zip(*changes, strict=True)),
-        stateful,
+        state_arrays,
     )
 
 
@@ -93,7 +93,7 @@ class _Batch(NamedTuple):
     positions: np.ndarray
     weights: list[list[np.ndarray]]
     changes: list[list[np.ndarray]]
-    stateful: bool
+    state_arrays: int
 
 
 def _play_batch(
@@ -104,11 +104,11 @@ def _play_batch(
     if isinstance(player.model.policy, EvolvedPolicy):
         player.model.policy.set_random_seed(seed)
     rewards, positions, weights, changes = [], [], [], []
-    stateful, last = False, None
+    state_arrays, last = 0, None
     for t, step in enumerate(play(player.model, env, env.num_envs, seed=seed, change_state=change_state)):
         rewards.append(np.where(step.counted, step.rewards, np.nan))
         positions.append(np.where(step.counted, [info.get("x_position", np.nan) for info in step.infos], np.nan))
-        stateful = bool(step.state)
+        state_arrays = len(step.state or ())
         if every is None:
             continue
         running = step.counted[:WATCHED, None, None]
@@ -118,7 +118,7 @@ def _play_batch(
         if last is not None:
             changes.append([relative_change(*pair) for pair in zip(last, now, strict=True)])
         last = now
-    return _Batch(np.array(rewards), np.array(positions), weights, changes, stateful)
+    return _Batch(np.array(rewards), np.array(positions), weights, changes, state_arrays)
 
 
 def relative_change(before: np.ndarray, after: np.ndarray) -> np.ndarray:

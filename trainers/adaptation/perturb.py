@@ -34,17 +34,23 @@ PERTURBATIONS: dict[str, Callable[[State, int, np.random.Generator], State | Non
 """(state of n environments, the axis of its arrays along which they are, random numbers) -> state."""
 
 
-def make_perturbation(name: str, at: int, steps: int, axis_of: Callable[[State], int], seed: int) -> Callable[[int, Any], Any]:
+def make_perturbation(
+    name: str, at: int, steps: int, axis_of: Callable[[State], int], seed: int, arrays: tuple[int, ...] = ()
+) -> Callable[[int, Any], Any]:
     """A `change_state` for `policies.watch.play` that perturbs in each of the steps from `at` to `at + steps - 1`.
 
     :param axis_of: state -> the axis of its arrays along which the environments are
+    :param arrays: which arrays of the state it concerns (default: all; all of them for "redraw")
     """
     perturb = PERTURBATIONS[name]
 
     def change_state(step: int, state: Any) -> Any:
         if not state or not at <= step < at + steps:
             return state
-        return perturb(state, axis_of(state), np.random.default_rng((seed, step)))
+        changed = perturb(state, axis_of(state), np.random.default_rng((seed, step)))
+        if changed is None or not arrays:
+            return changed
+        return tuple(new if i in arrays else old for i, (new, old) in enumerate(zip(changed, state, strict=True)))
 
     return change_state
 

@@ -68,7 +68,7 @@ def plot_variants(played: dict[str, dict[str, Trace]], notes: dict[str, str], ti
     for axis, (name, traces) in zip(axes.flat, played.items(), strict=False):
         for colour, (policy, trace) in zip(_colours(len(traces)), traces.items(), strict=True):
             _band(axis, progress(trace), colour, policy)
-        axis.set_title(name + (f" ({notes[name]})" if notes[name] else ""), fontsize=9)
+        axis.set_title(with_note(name, notes[name]), fontsize=9)
     for axis in axes.flat[len(played) :]:
         axis.set_visible(False)
     for column in range(columns):
@@ -126,7 +126,7 @@ def _draw_planes(figure: Any, axes: Any, conditions: dict[str, Trace], at: int |
         axis.set_title(name, fontsize=9)
         for episode in path:
             known = episode[~np.isnan(episode[:, 0])]
-            axis.plot(*known.T, color="0.6", linewidth=0.3, alpha=0.5)
+            axis.plot(*known.T, color="0.6", linewidth=0.3, alpha=0.3)
             points = axis.scatter(*known.T, c=trace.weight_steps[: len(known)], vmin=0, vmax=last, s=7, linewidths=0)
             axis.plot(*known[0], **MARKS["start"])
             axis.plot(*known[-1], **MARKS["end"])
@@ -142,7 +142,7 @@ def _draw_planes(figure: Any, axes: Any, conditions: dict[str, Trace], at: int |
     figure.colorbar(points, ax=axes, label="step of the episode", aspect=30)
     shown = axes.flat[0]
     for name in ("start", "event", "end") if at is not None else ("start", "end"):
-        shown.plot([], [], label=name, **MARKS[name])
+        shown.plot([], [], label=f"step {at}" if name == "event" else name, **MARKS[name])
     _legend(figure, shown, [])
 
 
@@ -173,6 +173,11 @@ def principal_paths(points: list[np.ndarray]) -> tuple[list[np.ndarray], np.ndar
     variances = np.pad(scales**2, (0, 2))[:2]
     total = (scales**2).sum()
     return [(group - centre) @ components[:2].T for group in points], variances / total if total else variances
+
+
+def with_note(name: str, note: str) -> str:
+    """The name, and in brackets what is said about it."""
+    return f"{name} ({note})" if note else name
 
 
 def to_png(figure: "Figure") -> bytes:

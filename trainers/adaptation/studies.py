@@ -81,7 +81,7 @@ def study_variants(
     title = f"{world.env_id}, {config.episodes} episodes"
     figures = {"variants": plots.plot_variants(played, notes, title)}
     for player in players:
-        conditions = {name: traces[player.name] for name, traces in played.items()}
+        conditions = {plots.with_note(name, notes[name]): traces[player.name] for name, traces in played.items()}
         figures |= _weights(f"variants_weights_{player.name}", conditions, f"{world.env_id}, {player.name}", None)
     legend = "Percent of first: of the return in the first environment; below 100 is worse, for negative returns too."
     return Results("variants", title, legend, rows, episodes, figures)
@@ -101,13 +101,14 @@ def study_perturbation(
     players: list[Player], world: World, perturbation: str, undisturbed: Traces, config: AdaptationConfig
 ) -> Results:
     """The network's state zeroed, shuffled or drawn anew, once or in several steps."""
+    what = perturbation + (f":{','.join(map(str, config.arrays))}" if config.arrays else "")
     last = f"..{config.at + config.steps - 1}" if config.steps > 1 else ""
-    event = Event(f"perturb_{perturbation}", f"{perturbation}@{config.at}{last}", "", config.steps)
+    event = Event(f"perturb_{perturbation}", f"{what}@{config.at}{last}", "", config.steps)
 
     def change_of(player: Player) -> Callable[[int, Any], Any]:
-        return make_perturbation(perturbation, config.at, config.steps, player.state_axis, config.seed)
+        return make_perturbation(perturbation, config.at, config.steps, player.state_axis, config.seed, config.arrays)
 
-    stateful = [player for player in players if undisturbed[player.name].stateful]
+    stateful = [player for player in players if undisturbed[player.name].state_arrays]
     traces = play_all(stateful, world, config, change_of) if stateful else {}
     return _study_event(event, traces, undisturbed, world, config)
 
@@ -135,7 +136,7 @@ def _study_event(event: Event, traces: Traces, undisturbed: Traces, world: World
             recovery = measure_recovery(trace.rewards, config.at, config.window, config.fraction)
             rows.append(head | _totals(trace) | _recovery(recovery))
             episodes += _episode_rows(head, trace, config.seed, _of_all(recovery, trace.lengths > config.at))
-    title = f"{world.env_id}: {event.label}" + (f" ({event.note})" if event.note else "")
+    title = plots.with_note(f"{world.env_id}: {event.label}", event.note)
     figures: dict[str, Figure] = {}
     if traces:
         figures[event.file] = plots.plot_event(traces, undisturbed, config.at, event.steps, config.window, title)

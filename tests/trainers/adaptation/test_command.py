@@ -140,6 +140,11 @@ def test_brax_robots(tmp_path: Path, capsys) -> None:
         (["ANT", "--perturb", "zero", "--fraction", "1.5"], "must be in (0, 1]"),
         (["ANT", "--perturb", "zero", "--for", "0"], "for=0 must be at least 1"),
         (["ANT", "--perturb", "zero", "--episodes", "0"], "episodes=0 must be at least 1"),
+        (["ANT", "--perturb", "zero", "redraw", "--arrays", "0"], "redraw concerns the whole state"),
+        (
+            ["CART", "--perturb", "zero", "--at", "5", "--window", "2", "--arrays", "1"],
+            "arrays=1: the state of 'CartPole-v1_1'",
+        ),
         (["ANT", "--variants", "damage"], "is not of the form option=value,value"),
         (["ANT", "--variants", "damage=none,"], "is not of the form option=value,value"),
         (["ANT", "--variants", "observe_damage=true"], "has other spaces than without"),

@@ -134,9 +134,9 @@ def test_up_to_the_event_nothing_differs_and_then_it_does(players: dict[str, Pla
     with ANT.but(damage=scheduled("front_left_leg + weaken:rear_left_hip=0.1", at)).open(2) as venv:
         damaged = record(player, venv, 2, 7, horizon)
     np.testing.assert_array_equal(calm.rewards, again.rewards)
-    assert calm.stateful == (name not in ("static", "mlp"))
+    assert bool(calm.state_arrays) == (name not in ("static", "mlp"))
     assert calm.weights == ()
-    for trace, changes in ((perturbed, calm.stateful), (damaged, True)):
+    for trace, changes in ((perturbed, bool(calm.state_arrays)), (damaged, True)):
         np.testing.assert_array_equal(trace.rewards[:, :at], calm.rewards[:, :at])
         np.testing.assert_array_equal(trace.positions[:, :at], calm.positions[:, :at])
         assert np.array_equal(trace.rewards, calm.rewards, equal_nan=True) != changes

@@ -53,3 +53,9 @@ def test_truth_values_are_no_numbers(name: str) -> None:
     numbers, flags = make_perturbation(name, 0, 1, _first, 0)(0, (STATE[0], begun))
     assert (numbers != STATE[0]).any()
     np.testing.assert_array_equal(flags, begun)
+
+
+def test_only_the_arrays_that_are_named() -> None:
+    kept, zeroed = make_perturbation("zero", 0, 1, _first, 0, (1,))(0, STATE)
+    assert kept is STATE[0]
+    assert not zeroed.any()

@@ -20,7 +20,7 @@ RNG = np.random.default_rng(0)
 def _trace(rewards: np.ndarray, positions: np.ndarray | None = None, weights: tuple[np.ndarray, ...] = ()) -> Trace:
     steps = 1 + 5 * np.arange(weights[0].shape[1] if weights else 0)
     changes = tuple(np.full((len(layer), rewards.shape[1] - 1), 0.1) for layer in weights)
-    return Trace(rewards, positions, weights, steps, changes, bool(weights))
+    return Trace(rewards, positions, weights, steps, changes, len(weights))
 
 
 def test_rate_is_a_trailing_mean() -> None:
@@ -87,5 +87,5 @@ def test_pictures_of_weights_survive_short_episodes() -> None:
     trace = _trace(np.ones((2, 100)), None, layers)
     figure = plot_weights({"undisturbed": trace, "zero@50": trace}, 50, "title")
     labels = [[text.get_text() for text in part.legends[0].get_texts()] for part in figure.subfigs]
-    assert labels == [["start", "event", "end"], ["undisturbed", "zero@50", "layer 0, 3 x 4", "layer 1, 4 x 2"]]
+    assert labels == [["start", "step 50", "end"], ["undisturbed", "zero@50", "layer 0, 3 x 4", "layer 1, 4 x 2"]]
     assert to_png(figure)
