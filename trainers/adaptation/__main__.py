@@ -5,20 +5,22 @@ import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import gymnasium
 import tyro
 import yaml
 
 from trainers.adaptation.config import AdaptationConfig
+from trainers.adaptation.players import Player, home_env, load_player, split_names
+from trainers.adaptation.plots import to_png
+from trainers.adaptation.studies import Results, play_all, study_damage, study_perturbation, study_variants
+from trainers.adaptation.tables import to_csv, to_text
+from trainers.adaptation.worlds import World, horizon_of, read_variants, scheduled
 from trainers.checkpoint import CheckpointError, write_atomically
 from trainers.devices import use_all_cores
-
-if TYPE_CHECKING:
-    from trainers.adaptation.players import Player
-    from trainers.adaptation.studies import Results
-    from trainers.adaptation.worlds import World
+from trainers.make_env import find_env_id, versions
+from trainers.run import new_folder
 
 
 def main(args: list[str] | None = None) -> None:
@@ -35,9 +37,6 @@ def adapt(config: AdaptationConfig) -> Path:
     """Do the studies; the folder of the results, which is made when the first are there."""
     config.check()
     use_all_cores()
-    from trainers.adaptation.players import split_names
-    from trainers.adaptation.worlds import read_variants
-
     models = split_names(config.models)
     seen, unseen = read_variants(config.variants), read_variants(config.unseen)
     world = _find_world(config, models)
@@ -54,12 +53,8 @@ def adapt(config: AdaptationConfig) -> Path:
     return folder
 
 
-def _find_world(config: AdaptationConfig, models: list[tuple[str, Path]]) -> "World":
+def _find_world(config: AdaptationConfig, models: list[tuple[str, Path]]) -> World:
     """The environment that was asked for, or the first model's."""
-    from trainers.adaptation.players import home_env
-    from trainers.adaptation.worlds import World
-    from trainers.make_env import find_env_id
-
     _, first = models[0]
     home = home_env(first, config.model)
     if config.env is None and home is None:
@@ -71,12 +66,9 @@ def _find_world(config: AdaptationConfig, models: list[tuple[str, Path]]) -> "Wo
 
 
 def _load(
-    config: AdaptationConfig, models: list[tuple[str, Path]], world: "World", variants: dict[str, dict[str, Any]]
-) -> "list[Player]":
+    config: AdaptationConfig, models: list[tuple[str, Path]], world: World, variants: dict[str, dict[str, Any]]
+) -> list[Player]:
     """The policies, once it is clear that they can act in every environment of the studies."""
-    from trainers.adaptation.players import load_player
-    from trainers.adaptation.worlds import horizon_of, scheduled
-
     with world.open(1) as venv:
         spaces = venv.observation_space, venv.action_space
         config.check_horizon(horizon_of(venv))
@@ -91,12 +83,11 @@ def _load(
 
 def _studies(
     config: AdaptationConfig,
-    players: "list[Player]",
-    world: "World",
+    players: list[Player],
+    world: World,
     seen: dict[str, dict[str, Any]],
     unseen: dict[str, dict[str, Any]],
-) -> "Iterator[Results]":
-    from trainers.adaptation.studies import play_all, study_damage, study_perturbation, study_variants
+) -> Iterator[Results]:
 
     undisturbed = {}
     if config.damage or config.perturb:
@@ -115,11 +106,8 @@ def _studies(
         yield study_perturbation(players, world, perturbation, undisturbed, config)
 
 
-def _begin_folder(config: AdaptationConfig, world: "World") -> Path:
+def _begin_folder(config: AdaptationConfig, world: World) -> Path:
     """A new folder that says what is done."""
-    from trainers.make_env import versions
-    from trainers.run import new_folder
-
     folder = new_folder(Path("runs/adaptation"), world.env_id) if config.out is None else Path(config.out)
     values = dataclasses.asdict(config)
     header = {
@@ -133,9 +121,7 @@ def _begin_folder(config: AdaptationConfig, world: "World") -> Path:
     return folder
 
 
-def _write(folder: Path, results: "Results") -> None:
-    from trainers.adaptation.plots import to_png
-    from trainers.adaptation.tables import to_csv, to_text
+def _write(folder: Path, results: Results) -> None:
 
     print(f"\n{results.title}\n{to_text(results.rows, hidden=('episodes', 'length'))}")
     files = {

@@ -16,7 +16,7 @@ class AdaptationConfig:
     """Compare how policies cope with other bodies, with damage in mid-episode, and with the loss of their network's state."""
 
     models: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="[NAME=]MODEL ...")]
-    """Folders of runs, such as runs/es/DamagedAnt-v0_1, or models' zips of Stable-Baselines3; NAME stands in the tables."""
+    """Folders of runs, such as runs/es/DamagedAnt-v0_1, or zips of Stable-Baselines3; NAME stands in the tables."""
     variants: tuple[str, ...] = ()
     """Environments to compare: options with their values, such as damage=none,front_left_short."""
     unseen: tuple[str, ...] = ()

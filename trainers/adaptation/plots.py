@@ -62,21 +62,13 @@ def plot_variants(played: dict[str, dict[str, Trace]], notes: dict[str, str], ti
     :param played: environment -> policy -> episodes
     :param notes: environment -> what is said about it
     """
-    columns = min(3, len(played))
-    rows = -(-len(played) // columns)
+    columns, rows = _grid(len(played))
     figure, axes = _figure(columns, rows, (1.4 + 3.2 * columns, 1.1 + 2.5 * rows), title, sharey=True)
     for axis, (name, traces) in zip(axes.flat, played.items(), strict=False):
         for colour, (policy, trace) in zip(_colours(len(traces)), traces.items(), strict=True):
             _band(axis, progress(trace), colour, policy)
         axis.set_title(with_note(name, notes[name]), fontsize=9)
-    for axis in axes.flat[len(played) :]:
-        axis.set_visible(False)
-    for column in range(columns):
-        lowest = axes[(len(played) - 1 - column) // columns, column]
-        lowest.set_xlabel("step of the episode")
-        lowest.tick_params(labelbottom=True)
-    for axis in axes[:, 0]:
-        axis.set_ylabel(_progress_label(next(iter(played.values()))))
+    _name_axes(axes, len(played), "step of the episode", _progress_label(next(iter(played.values()))))
     _legend(figure, axes.flat[0], [], len(next(iter(next(iter(played.values())).values())).returns))
     return figure
 
@@ -92,8 +84,7 @@ def plot_weights(conditions: dict[str, Trace], at: int | None, title: str) -> "F
     """
     from matplotlib.figure import Figure
 
-    columns = min(3, len(conditions))
-    rows = -(-len(conditions) // columns)
+    columns, rows = _grid(len(conditions))
     figure = Figure(figsize=(max(8.0, 1.2 + 3.4 * columns), 3.4 + 2.9 * rows), dpi=140, layout="constrained")
     upper, lower = figure.subfigures(2, 1, squeeze=False, height_ratios=[2.9 * rows, 2.6])[:, 0]
     planes = upper.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
@@ -132,13 +123,8 @@ def _draw_planes(figure: Any, axes: Any, conditions: dict[str, Trace], at: int |
             axis.plot(*known[-1], **MARKS["end"])
             if at is not None and len(known) and trace.weight_steps[len(known) - 1] > at:
                 axis.plot(*known[np.argmax(trace.weight_steps > at)], **MARKS["event"])
-    for axis in axes.flat[len(conditions) :]:
-        axis.set_visible(False)
-    for axis in axes[-1]:
-        axis.set_xlabel(f"1st component ({explained[0]:.0%})")
-        axis.tick_params(labelbottom=True)
-    for axis in axes[:, 0]:
-        axis.set_ylabel(f"2nd component ({explained[1]:.0%})")
+    names = [f"{name} component ({part:.0%})" for name, part in zip(("1st", "2nd"), explained, strict=True)]
+    _name_axes(axes, len(conditions), *names)
     figure.colorbar(points, ax=axes, label="step of the episode", aspect=30)
     shown = axes.flat[0]
     for name in ("start", "event", "end") if at is not None else ("start", "end"):
@@ -197,6 +183,23 @@ def _figure(columns: int, rows: int, size: tuple[float, float], title: str, shar
         axis.margins(x=0.01)
     figure.suptitle(title, fontsize=11)
     return figure, axes
+
+
+def _grid(count: int) -> tuple[int, int]:
+    """Columns and rows for so many panels."""
+    columns = 2 if count == 4 else min(3, count)
+    return columns, -(-count // columns)
+
+
+def _name_axes(axes: Any, count: int, x: str, y: str) -> None:
+    """Labels at the left and under the lowest of `count` panels in each column; the rest of the grid is left empty."""
+    for axis in axes.flat[count:]:
+        axis.set_visible(False)
+    for i in range(max(0, count - axes.shape[1]), count):
+        axes.flat[i].set_xlabel(x)
+        axes.flat[i].tick_params(labelbottom=True)
+    for axis in axes[:, 0]:
+        axis.set_ylabel(y)
 
 
 def _style(axis: Any) -> None:

@@ -72,10 +72,11 @@ def test_pictures_mark_the_event_and_name_axes() -> None:
 
 def test_pictures_of_variants_have_a_panel_each() -> None:
     trace = _trace(RNG.normal(size=(4, 50)))
-    notes = {"damage=none": "", "damage=x": "", "damage=y": "", "damage=z": "unseen"}
+    notes = {"damage=none": "", "damage=v": "", "damage=w": "", "damage=x": "", "damage=z": "unseen"}
     figure = plot_variants({name: {"a": trace, "b": trace} for name in notes}, notes, "title")
     shown = [axis for axis in figure.axes if axis.get_visible()]
-    assert [axis.get_title() for axis in shown] == ["damage=none", "damage=x", "damage=y", "damage=z (unseen)"]
+    assert [axis.get_title() for axis in shown] == ["damage=none", "damage=v", "damage=w", "damage=x", "damage=z (unseen)"]
+    assert [bool(axis.get_xlabel()) for axis in shown] == [False, False, True, True, True]
     assert shown[0].get_ylabel() == "return so far"
     assert to_png(figure)
 
