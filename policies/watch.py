@@ -1,6 +1,6 @@
 """What the spiking network of a policy does while the policy acts: hooks that keep its last call, and a rollout."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import gymnasium
@@ -112,11 +112,15 @@ class Step(NamedTuple):
     :param actions: (n, ...)
     :param rewards: (n,)
     :param counted: (n,) whether the step belongs to an episode that was asked for
+    :param infos: of each environment
+    :param state: what the policy keeps for the next step, as `predict` gives it
     """
 
     actions: np.ndarray
     rewards: np.ndarray
     counted: np.ndarray
+    infos: list[dict[str, Any]]
+    state: Any
 
 
 def play(
@@ -126,12 +130,14 @@ def play(
     steps: int | None = None,
     deterministic: bool = True,
     seed: int | None = None,
+    change_state: Callable[[int, Any], Any] | None = None,
 ) -> Iterator[Step]:
     """Let a model or policy act; yields after each step.
 
     :param episodes: shared out between the environments beforehand, so that short episodes are not preferred
     :param steps: stop after this many steps of each environment at the latest
     :param seed: of the start states
+    :param change_state: (number of the step, the policy's state) -> the state with which the policy goes on
     """
     for name, value in (("episodes", episodes), ("steps", steps)):
         if value is not None and value < 1:
@@ -144,9 +150,11 @@ def play(
     observations, state, starts = venv.reset(), None, np.ones(n, bool)
     played = 0
     while left.any() and (steps is None or played < steps):
+        if change_state is not None:
+            state = change_state(played, state)
         actions, state = model.predict(observations, state=state, episode_start=starts, deterministic=deterministic)
-        observations, rewards, starts, _ = venv.step(actions)
-        yield Step(actions, rewards, left > 0)
+        observations, rewards, starts, infos = venv.step(actions)
+        yield Step(actions, rewards, left > 0, infos, state)
         left -= (left > 0) & starts
         played += 1
 

@@ -9,10 +9,9 @@ from typing import Annotated, Any
 import gymnasium
 import numpy as np
 import tyro
-import yaml
 
 from trainers.checkpoint import CheckpointError
-from trainers.config import CONFIGS, Options, from_dict
+from trainers.config import Options
 from trainers.devices import use_all_cores
 
 
@@ -75,27 +74,19 @@ def evaluate(config: EvaluateConfig) -> None:
 
 
 def _evaluate_run(config: EvaluateConfig) -> None:
-    from trainers.run import ALGORITHMS
+    from trainers.run import read_run
 
-    folder = Path(config.path)
-    names = {"best": "best_model.zip", "last": "model.zip", "initial": "initial_model.zip"}
-    if config.model not in names:
-        raise ValueError(f"model='{config.model}' is unknown; use best, last or initial.")
-    if not (folder / "config.yml").is_file():
-        raise ValueError(f"'{folder}' is not a run folder: it has no config.yml.")
+    algorithm, run, path = read_run(Path(config.path), config.model)
     if config.energy or config.raster is not None:
         raise ValueError("energy and raster are for spiking policies of Stable-Baselines3; give the zip of one.")
-    data = yaml.safe_load((folder / "config.yml").read_text())
-    run = from_dict(CONFIGS[data["algorithm"]], data["config"], str(folder / "config.yml"))
     env_kwargs = run.env_kwargs | config.env_kwargs
-    variants = {name: values for name, values in run.variants.items() if name not in config.env_kwargs}
     changed: dict[str, Any] = {
         "env_kwargs": env_kwargs,
-        "variants": variants,
+        "variants": {name: values for name, values in run.variants.items() if name not in config.env_kwargs},
         "n_envs": min(run.n_envs, config.episodes),
         "vec_env": run.vec_env,
     }
-    model = ALGORITHMS[data["algorithm"]].load(folder / names[config.model], run.env, **changed)
+    model = algorithm.load(path, run.env, **changed)
     played = model.evaluate_mean(config.episodes, config.seed)
     what = " ".join([run.env, *(f"{name}={value}" for name, value in config.env_kwargs.items())])
     for i, name in enumerate(model.variants.names or [""]):

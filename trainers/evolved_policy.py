@@ -32,8 +32,12 @@ class EvolvedPolicy(BasePolicy):
         self.network = make_network(self.network_name, *network_sizes(observation_space, action_space), **network_kwargs)
         self.moments = Moments.empty(normalized_size(observation_space))
         self.params: Any = None
-        self._key = jax.random.key(seed)
+        self.set_random_seed(seed)
         self._act = jax.jit(self._batched_act)
+
+    def set_random_seed(self, seed: int) -> None:
+        """Draw states that start afresh from this seed on."""
+        self._key = jax.random.key(seed)
 
     def set_mean(self, params: Any, moments: Moments) -> None:
         """Deploy these parameters with these observation statistics."""

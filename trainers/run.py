@@ -11,9 +11,10 @@ import yaml
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Logger, TensorBoardOutputFormat
 
+from policies.names import choose
 from trainers import checkpoint
 from trainers.checkpoint import CheckpointError, write_atomically
-from trainers.config import RunConfig, constructor_arguments
+from trainers.config import CONFIGS, RunConfig, constructor_arguments, from_dict
 from trainers.ec import EC
 from trainers.es import ES
 from trainers.evolution import EvolutionAlgorithm
@@ -30,7 +31,7 @@ def run(algorithm: str, config: RunConfig) -> bool:
     cls = ALGORITHMS[algorithm]
     if config.resume is None:
         model = _build(cls, config)
-        folder = _new_folder(Path(config.log_folder) / algorithm, config.env)
+        folder = new_folder(Path(config.log_folder) / algorithm, config.env)
         header = {"algorithm": algorithm, "config": _stored(config), "versions": versions()}
         write_atomically(folder / "config.yml", yaml.safe_dump(header, sort_keys=False).encode())
         model.save(folder / "initial_model.zip")
@@ -63,6 +64,22 @@ def run(algorithm: str, config: RunConfig) -> bool:
         return True
     _compare(cls, model, folder, config)
     return False
+
+
+def read_run(folder: Path, network: str) -> tuple[type[EvolutionAlgorithm], RunConfig, Path]:
+    """What `run` left in a folder: the algorithm, its config, and the file of a network.
+
+    :param network: "best" (by evaluations during the run), "last" or "initial"
+    """
+    names = {"best": "best_model.zip", "last": "model.zip", "initial": "initial_model.zip"}
+    if network not in names:
+        raise ValueError(f"model='{network}' is unknown; use best, last or initial.")
+    if not (folder / "config.yml").is_file():
+        raise ValueError(f"'{folder}' is not a run folder: it has no config.yml.")
+    data = yaml.safe_load((folder / "config.yml").read_text())
+    algorithm = choose("algorithm", data.get("algorithm", ""), ALGORITHMS)
+    config = from_dict(CONFIGS[data["algorithm"]], data["config"], str(folder / "config.yml"))
+    return algorithm, config, folder / names[network]
 
 
 class RunCallback(BaseCallback):
@@ -142,7 +159,7 @@ def _compare(cls: type[EvolutionAlgorithm], model: EvolutionAlgorithm, folder: P
     print(f"Curve: {folder / 'learning_curve.png'}    Watch it: python -m trainers.evaluate {folder} --video out.mp4")
 
 
-def _new_folder(root: Path, env: str) -> Path:
+def new_folder(root: Path, env: str) -> Path:
     """Create <root>/<env>_<n> with the first free n from 1 on."""
     taken = [int(p.name.rsplit("_", 1)[1]) for p in root.glob(f"{env}_*") if p.name.rsplit("_", 1)[1].isdigit()]
     n = max(taken, default=0) + 1

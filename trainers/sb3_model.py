@@ -36,9 +36,12 @@ def load_model(
     :param vec_normalize: file of statistics; None: the one in rl_zoo3's folder, if it is there
     """
     cls = find_algorithm(path) if algo is None else choose("algorithm", algo.lower(), ALGORITHMS)
-    env_id = find_env_id(env or _env_of_folder(path))
+    home = env_of_folder(path)
+    if env is None and home is None:
+        raise ValueError(f"'{path}' does not tell its environment; give env, such as HalfCheetah-v5.")
+    env_id = find_env_id(env or home or "")
     venv = make_vec_env(env_id, n_envs, seed, env_kwargs)
-    statistics = Path(vec_normalize) if vec_normalize else path.parent / env_id / "vecnormalize.pkl"
+    statistics = Path(vec_normalize) if vec_normalize else path.parent / (home or env_id) / "vecnormalize.pkl"
     if vec_normalize and not statistics.is_file():
         raise ValueError(f"There is no file '{statistics}' of VecNormalize.")
     if statistics.is_file():
@@ -49,7 +52,8 @@ def load_model(
 
 
 def find_algorithm(path: Path) -> type[BaseAlgorithm]:
-    """An algorithm that can load the model. A2C's are loaded as PPO's and DDPG's as TD3's: their policies are the same."""
+    """An algorithm that can load the model. A2C's and TRPO's are loaded as PPO's and DDPG's as TD3's where their policies are
+    the same."""
     try:
         with ZipFile(path) as file:
             ours = {"data", "policy.pth"} <= set(file.namelist())
@@ -61,14 +65,13 @@ def find_algorithm(path: Path) -> type[BaseAlgorithm]:
     if data and "proxy_updates" in data:
         return SpikingTD3
     policy = data["policy_class"] if data else None
-    for algorithm, names in POLICIES.items():
-        if policy in names.values():
+    for algorithm in POLICIES:
+        if policy in algorithm.policy_aliases.values():
             return algorithm
     raise ValueError(f"'{path}' does not tell its algorithm; give algo, one of {', '.join(ALGORITHMS)}.")
 
 
-def _env_of_folder(path: Path) -> str:
+def env_of_folder(path: Path) -> str | None:
+    """The environment after which rl_zoo3 named the model's folder, such as HalfCheetah-v5_1; None if it did not."""
     env_id = re.sub(r"_\d+$", "", path.resolve().parent.name)
-    if env_id not in registry:
-        raise ValueError(f"'{path}' does not tell its environment; give env, such as HalfCheetah-v5.")
-    return env_id
+    return env_id if env_id in registry else None

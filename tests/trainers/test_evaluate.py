@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from stable_baselines3 import A2C, DDPG, PPO, TD3
 from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.vec_env import VecNormalize
 
 from trainers.evaluate import main
@@ -14,6 +15,10 @@ from trainers.sb3_model import find_algorithm, load_model
 from trainers.spiking_td3 import SpikingTD3
 
 SMALL = {"net_arch": [8, 8]}
+
+
+class OwnPolicy(ActorCriticPolicy):
+    """A policy that no algorithm has a name for."""
 
 
 @pytest.fixture(scope="module")
@@ -38,16 +43,37 @@ def test_returns_energy_raster_and_video(folder: Path, tmp_path: Path, capsys) -
     assert video.stat().st_size > 0
 
 
-def test_other_policies_need_algo(folder: Path, capsys) -> None:
-    main([str(folder / "mlp.zip"), "--env", "CartPole-v1", "--algo", "ppo", "--episodes", "2"])
+def test_policies_of_stable_baselines_tell_their_algorithm(folder: Path, capsys) -> None:
+    main([str(folder / "mlp.zip"), "--env", "CartPole-v1", "--episodes", "2"])
     assert "PPO ActorCriticPolicy: return" in capsys.readouterr().out
+
+
+def test_other_policies_need_algo(tmp_path: Path, capsys) -> None:
+    PPO(OwnPolicy, "CartPole-v1", policy_kwargs=SMALL, seed=0).save(tmp_path / "own")
+    args = [str(tmp_path / "own.zip"), "--env", "CartPole-v1", "--episodes", "2"]
+    with pytest.raises(SystemExit):
+        main(args)
+    assert "does not tell its algorithm; give algo, one of td3" in capsys.readouterr().err
+    main([*args, "--algo", "ppo"])
+    assert "PPO OwnPolicy: return" in capsys.readouterr().out
+
+
+def test_statistics_are_found_by_the_home_environment(tmp_path: Path) -> None:
+    """A model of the ant played in the damaged ant sees observations as in its training."""
+    env = VecNormalize(make_vec_env("Ant-v5", 1))
+    run = tmp_path / "ppo/Ant-v5_1"
+    (run / "Ant-v5").mkdir(parents=True)
+    env.save(str(run / "Ant-v5/vecnormalize.pkl"))
+    PPO("MlpPolicy", env, policy_kwargs=SMALL).save(run / "best_model")
+    _, env_id, loaded = load_model(run / "best_model.zip", "DamagedAnt-v0", None, 1, 0, {})
+    assert env_id == "DamagedAnt-v0"
+    assert isinstance(loaded, VecNormalize)
 
 
 @pytest.mark.parametrize(
     ("model", "args", "sentence"),
     [
-        ("mlp.zip", [], "does not tell its algorithm; give algo, one of td3"),
-        ("mlp.zip", ["--algo", "ppo"], "does not tell its environment; give env"),
+        ("mlp.zip", [], "does not tell its environment; give env"),
         ("mlp.zip", ["--algo", "poo"], "Unknown algorithm 'poo'. Did you mean 'ppo'"),
         ("mlp.zip", ["--algo", "ppo", "--env", "CartPole-v1", "--energy"], "has no spiking network"),
         ("ppo/CartPole-v1_1/best_model.zip", ["--env", "Pendulum-v1"], "spaces do not match"),
