@@ -24,6 +24,8 @@ from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, FlattenExtractor
 from stable_baselines3.common.vec_env import VecTransposeImage
 
+from policies.population import LSTM, MLP, Convolutional, Hebbian
+from policies.population.bounds import Bounded
 from policies.sb3.features import NormalizingExtractor, TanhCnn
 from policies.sb3.hebbian import NET_ARGUMENTS, HebbianRecurrentCnnPolicy, HebbianRecurrentPolicy
 
@@ -147,20 +149,21 @@ def _bridge(evolved: Any) -> Bridge:
     """The bridge for a network's class."""
     network, bounds = evolved.network, "clip"
     extractor: type[BaseFeaturesExtractor] = FlattenExtractor
-    if type(network).__name__ == "Bounded":
+    if isinstance(network, Bounded):
         network, bounds = network.network, network.action_bounds
     prefix: Path = ()
     links: list[Link] = []
-    if type(network).__name__ == "Convolutional":
+    if isinstance(network, Convolutional):
         network, prefix, extractor = network.head, ("head",), TanhCnn
         names = [f"features_extractor.convolutions.{i}.weight" for i in (0, 3)]
         links = [Link((name,), ("kernels", i), (3, 2, 0, 1)) for i, name in enumerate(names)]
     elif len(evolved.moments.mean):
         extractor = NormalizingExtractor
-    kind = type(network).__name__
+    kind = type(network)
     if kind not in BRIDGES:
-        raise ValueError(f"A network of class {kind} has no counterpart in Stable-Baselines3; {', '.join(BRIDGES)} have.")
-    if bounds != "clip" and kind != "Hebbian":
+        others = ", ".join(known.__name__ for known in BRIDGES)
+        raise ValueError(f"A network of class {kind.__name__} has no counterpart in Stable-Baselines3; {others} have.")
+    if bounds != "clip" and kind is not Hebbian:
         raise ValueError(f"action_bounds='{bounds}' has no counterpart in Stable-Baselines3's policies; only Hebbian has it.")
     for space in (evolved.observation_space, evolved.action_space):
         if isinstance(space, spaces.Discrete) and space.start != 0:
@@ -169,7 +172,7 @@ def _bridge(evolved: Any) -> Bridge:
     bridge = BRIDGES[kind](network, params, evolved.action_space, prefix)
     kwargs = bridge.kwargs | {"features_extractor_class": extractor}
     policy = bridge.policy
-    if kind == "Hebbian":
+    if kind is Hebbian:
         kwargs |= {"action_bounds": bounds}
         policy = HebbianRecurrentCnnPolicy if extractor is TanhCnn else policy
     return Bridge(bridge.algorithm, policy, kwargs, [*links, *bridge.links], bridge.options)
@@ -210,10 +213,10 @@ def _lstm(network: Any, params: Any, action_space: spaces.Space[Any], prefix: Pa
     )
 
 
-BRIDGES: dict[str, Callable[[Any, Any, spaces.Space[Any], Path], Bridge]] = {
-    "Hebbian": _hebbian,
-    "MLP": _mlp,
-    "LSTM": _lstm,
+BRIDGES: dict[type[Any], Callable[[Any, Any, spaces.Space[Any], Path], Bridge]] = {
+    Hebbian: _hebbian,
+    MLP: _mlp,
+    LSTM: _lstm,
 }
 """By a network's class in `policies.population`."""
 

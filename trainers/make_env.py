@@ -2,6 +2,7 @@
 
 import difflib
 import importlib.metadata
+import re
 from typing import TYPE_CHECKING, Any
 
 import gymnasium
@@ -64,7 +65,11 @@ def make_vec_env(
     except gymnasium.error.DependencyNotInstalled as error:
         raise ValueError(f"'{env_id}' needs a package that is not installed: {error}.") from error
     except TypeError as error:
-        raise ValueError(f"'{env_id}' cannot be made with {env_kwargs}: {error}.") from error
+        unknown = re.search(r"unexpected keyword argument '(\w+)'", str(error))
+        if unknown is None:
+            raise ValueError(f"'{env_id}' cannot be made with {env_kwargs}: {error}.") from error
+        hint = "; give an environment that knows damage, such as DamagedAnt-v0" if unknown[1] == "damage" else ""
+        raise ValueError(f"{env_id} has no option '{unknown[1]}'{hint}.") from error
     ours = env_id in envs.registration.ENVS  # processes that have not imported `envs` are told to
     return sb3_make_vec_env(f"envs:{env_id}" if ours else env_id, n_envs, seed, env_kwargs=env_kwargs, vec_env_cls=cls)
 

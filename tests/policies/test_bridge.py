@@ -132,7 +132,6 @@ def test_evolved_policies_and_their_twins_act_alike(env_id: str, name: str, algo
     ],
 )
 def test_evolved_networks_and_their_twins_act_alike(name: str, env_id: str, options: dict) -> None:
-    pytest.importorskip("policies.population.hebbian")
     env: Any = env_id
     if env_id == "images":
         env = FakeImageEnv(action_dim=3, screen_height=50, screen_width=30, n_channels=3, discrete=False)

@@ -162,7 +162,7 @@ def test_bad_variants_are_refused_in_a_sentence() -> None:
         _es(variants={"size": [2, 3]})
     with pytest.raises(ValueError, match="gain is varied already; leave gain out of env_kwargs"):
         _es(env_kwargs={"gain": 1.0})
-    with pytest.raises(ValueError, match=r"'Lane-v0' cannot be made with {'gian': 1}: .*unexpected keyword"):
+    with pytest.raises(ValueError, match="Lane-v0 has no option 'gian'"):
         _es(variants={"gian": [1, 2]})
     with pytest.raises(ValueError, match=r"Unknown variant_fitness 'max'\. Did you mean"):
         _es(variant_fitness="max")

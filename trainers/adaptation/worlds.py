@@ -1,7 +1,6 @@
 """The environments of a study: one set of options, and what differs from it."""
 
 import contextlib
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -27,14 +26,7 @@ class World:
     @contextlib.contextmanager
     def open(self, n_envs: int) -> Iterator[VecEnv]:
         """`n_envs` of these environments, which are closed in the end; ValueError for options that they do not have."""
-        try:
-            venv = make_vec_env(self.env_id, n_envs, 0, self.env_kwargs)
-        except TypeError as error:
-            unknown = re.search(r"unexpected keyword argument '(\w+)'", str(error))
-            if unknown is None:
-                raise
-            hint = "; give an environment that knows damage, such as DamagedAnt-v0" if unknown[1] == "damage" else ""
-            raise ValueError(f"{self.env_id} has no option '{unknown[1]}'{hint}.") from error
+        venv = make_vec_env(self.env_id, n_envs, 0, self.env_kwargs)
         if find_task(self.env_id) is not None:
             from envs.brax.vec_env import BraxVecEnv
 
