@@ -12,6 +12,7 @@ from trainers import checkpoint
 from trainers.es import ES
 from trainers.evolution import EvolutionAlgorithm
 from trainers.rollout.types import episode_keys
+from trainers.strategies import EvolutionStrategy
 from trainers.variants import FITNESS, Variants
 
 STEPS = 5
@@ -168,3 +169,22 @@ def test_bad_variants_are_refused_in_a_sentence() -> None:
         _es(variant_fitness="max")
     with pytest.raises(ValueError, match="made from an environment's id; give an id, or variants=None"):
         ES("MlpPolicy", Lane(), variants={"gain": [1.0, 2.0]})
+
+
+@pytest.mark.slow
+def test_brax_damages_share_a_program_and_play_as_by_themselves() -> None:
+    from envs.brax.tasks import make_task
+    from policies.population import make_network
+    from trainers.rollout.jitted import JittedRollout, brax_rollouts
+    from trainers.rollout.normalizer import Moments
+
+    tasks = [make_task("ant", "v1", 6, damage) for damage in ("none", "front_left_short")]
+    network = make_network("MLP", tasks[0].observation_size, tasks[0].action_size, hidden_size=4)
+    strategy = EvolutionStrategy(8)
+    state = strategy.init(jax.random.key(0), network.init(jax.random.key(1)))._replace(sigma=jax.numpy.float32(1.0))
+    asked = (jax.tree_util.Partial(strategy.sample, state, jax.random.key(2)), np.arange(8), np.zeros(8, int))
+    asked = (*asked, jax.random.key(3), Moments.empty(tasks[0].observation_size))
+    together = [rollout(*asked).returns for rollout in brax_rollouts(network, tasks, 1)]
+    alone = [JittedRollout(network, task)(*asked).returns for task in tasks]
+    assert (together[0] != together[1]).all()
+    np.testing.assert_allclose(together, alone, rtol=1e-3)
