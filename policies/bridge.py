@@ -147,7 +147,8 @@ def to_population(policy: Any, evolved: Any) -> Any:
 
 def _bridge(evolved: Any) -> Bridge:
     """The bridge for a network's class."""
-    network, bounds = evolved.network, "clip"
+    network: Any = evolved.network
+    bounds = "clip"
     extractor: type[BaseFeaturesExtractor] = FlattenExtractor
     if isinstance(network, Bounded):
         network, bounds = network.network, network.action_bounds

@@ -16,6 +16,7 @@ from stable_baselines3.common.evaluation import evaluate_policy
 
 from policies import bridge
 from policies.equations.plasticity import RULES
+from policies.population import Hebbian
 from trainers.ec import EC
 from trainers.es import ES
 from trainers.rollout.normalizer import Moments
@@ -24,7 +25,7 @@ ENVS = ["CartPole-v1", "Pendulum-v1"]
 
 
 @dataclass
-class Hebbian:
+class Reference:
     """The Hebbian network of one member in NumPy; its carry are the weights."""
 
     hidden_sizes: tuple[int, ...] = (6, 5)
@@ -49,18 +50,20 @@ class Hebbian:
 
 
 def hand_made(env: Any, **options: Any) -> Any:
-    network = Hebbian(**options)
+    reference = Reference(**options)
     rng = np.random.default_rng(0)
     discrete = isinstance(env.action_space, spaces.Discrete)
-    sizes = [env.observation_space.shape[0], *network.hidden_sizes, int(env.action_space.n) if discrete else 1]
+    sizes = [env.observation_space.shape[0], *reference.hidden_sizes, int(env.action_space.n) if discrete else 1]
+    network = Hebbian(sizes[0], sizes[-1], **vars(reference))
     params = tuple(
         {name: network.coefficient_scale * rng.normal(size=shape).astype(np.float32) for name in RULES[network.hebb_rule]}
         for shape in pairwise(sizes)
     )
     moments = Moments(10.0, rng.normal(size=sizes[0]), 10 * rng.uniform(0.01, 2, sizes[0]))
     return SimpleNamespace(
-        network=network, params=params, moments=moments, observation_space=env.observation_space, action_space=env.action_space
-    )
+        network=network, reference=reference, params=params, moments=moments, observation_space=env.observation_space,
+        action_space=env.action_space,
+    )  # fmt: skip
 
 
 def evolved(policy: str, env: Any, **policy_kwargs: Any) -> Any:
@@ -84,7 +87,7 @@ def test_hebbian_policies_act_as_the_network_over_an_episode(env_id: str, option
     state, (obs, _), done, steps = tuple(w[None] for w in carry), env.reset(seed=0), False, 0
     while not done:
         seen = np.clip((obs - source.moments.mean) / source.moments.std, -10, 10)
-        carry, y = source.network.apply(source.params, carry, seen)
+        carry, y = source.reference.apply(source.params, carry, seen)
         expected = 2 * np.clip(y, -1, 1) if env_id == "Pendulum-v1" else np.argmax(y)
         action, state = policy.predict(obs[None], state=state, deterministic=True)
         np.testing.assert_allclose(action[0], expected, atol=1e-5)
