@@ -70,7 +70,8 @@ class RunConfig:
     env: str = "BraxHumanoid-v0"
     """Environment: a Brax task name (Humanoid) or any Gymnasium id."""
     policy: str = "RSNNPolicy"
-    """Network: RSNNPolicy, DenseSNNPolicy, GRUPolicy, LSTMPolicy or MlpPolicy."""
+    """Network: RSNNPolicy, DenseSNNPolicy, GRUPolicy, LSTMPolicy, MlpPolicy or HebbianPolicy; for images CnnPolicy or
+    HebbianCnnPolicy."""
     policy_kwargs: Options = field(default_factory=dict)
     """Options of the network, e.g. num_neurons:128."""
     hebb_rule: str | None = None
@@ -143,7 +144,7 @@ class ESConfig(RunConfig):
     """Evolution strategy with Gaussian perturbations of real-valued weights (arXiv 1703.03864)."""
 
     policy: str = "DenseSNNPolicy"
-    """Network: DenseSNNPolicy, GRUPolicy, LSTMPolicy or MlpPolicy."""
+    """Network: DenseSNNPolicy, GRUPolicy, LSTMPolicy, MlpPolicy or HebbianPolicy; for images CnnPolicy or HebbianCnnPolicy."""
     learning_rate: float | str = 0.01
     """Step size of the optimiser; a number or a schedule such as lin_0.01 or exp_0.2_0.995_0.001 (start, factor a
     generation, least)."""
