@@ -5,7 +5,6 @@ these equations gives the same spikes and gradients, several times slower.
 """
 
 import functools
-import importlib.util
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -42,9 +41,7 @@ def spiking(
         return _ALIF.apply(current, zeros if v is None else v, zeros if a is None else a, c, surrogate)
     # Counted in units of `gain` the equation is h <- decay * v + current.
     v = v if v is None or c.gain == 1.0 else v / c.gain
-    if has_kernels() and current.device.type == "cpu" and current.dtype in (torch.float32, torch.float64):
-        spikes, v = _CompiledLIF.apply(current, v, c, surrogate)
-    elif c.reset != "hard":
+    if c.reset != "hard":
         spikes, v = _SoftLIF.apply(current, v, c, surrogate)
     elif torch.is_grad_enabled():
         spikes, v = _HardLIF.apply(current, v, c, surrogate)
@@ -52,12 +49,6 @@ def spiking(
         spikes, v = _hard_steps(current, v, c, [torch.empty_like(current[0])] * current.shape[0])
     assert v is not None
     return spikes, v if c.gain == 1.0 else v * c.gain, None
-
-
-@functools.cache
-def has_kernels() -> bool:
-    """Whether `policies.kernels` can be used, that is, whether numba is installed."""
-    return importlib.util.find_spec("numba") is not None
 
 
 def filtered(current: Tensor, start: Tensor | None, decay: float) -> Tensor:
@@ -90,38 +81,6 @@ def first_derivative_only(backward: Callable[..., Any]) -> Callable[..., Any]:
         return backward(ctx, *grads)
 
     return checked
-
-
-class _CompiledLIF(torch.autograd.Function):
-    """Any LIF by `policies.kernels`."""
-
-    @staticmethod
-    def forward(ctx: Any, current: Tensor, v: Tensor | None, c: Constants, surrogate: Surrogate) -> tuple[Tensor, Tensor]:
-        from policies import kernels
-
-        end = torch.zeros_like(current[0]) if v is None else v.clone(memory_format=torch.contiguous_format)
-        s = current.new_empty(current.shape)
-        jump = c.v_th / c.gain if c.reset == "soft" else 0.0
-        ctx.constants = (c.decay, c.v_th / c.gain, jump, c.reset == "hard")
-        kernels.run(current, end, s, *ctx.constants)
-        ctx.save_for_backward(current, v)
-        ctx.surrogate, ctx.gain, ctx.detached = surrogate, c.gain, c.detach_reset
-        return s, end
-
-    @staticmethod
-    @first_derivative_only
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor | None, None, None]:
-        from policies import kernels
-
-        current, v = ctx.saved_tensors
-        start = torch.zeros_like(current[0]) if v is None else v.clone(memory_format=torch.contiguous_format)
-        # Kernels count in the gradients of v as they are passed on: decay * dL/dh_(t+1), and at the end dL/dv itself.
-        g = grads[1].clone(memory_format=torch.contiguous_format)
-        out = current.new_empty(current.shape)
-        kind = kernels.SURROGATES.index(ctx.surrogate.name)
-        width, scale = ctx.surrogate.in_units_of(ctx.gain)
-        kernels.run_back(current, start, grads[0], g, out, *ctx.constants, ctx.detached, kind, width, scale)
-        return out, None if v is None else g, None, None
 
 
 class _HardLIF(torch.autograd.Function):

@@ -93,11 +93,8 @@ class Surrogate:
 
         :param unit: u is counted in this many units of the potential
         """
-        return self.shape.function(u, *self.in_units_of(unit))
-
-    def in_units_of(self, unit: float) -> tuple[float, float]:
-        """Width and scale of the derivative by a distance that is counted in this many units of the potential."""
-        return self.width / unit, unit / self.width if self.shape.unit_area else unit
+        scale = unit / self.width if self.shape.unit_area else unit
+        return self.shape.function(u, self.width / unit, scale)
 
 
 class _Spike(torch.autograd.Function):

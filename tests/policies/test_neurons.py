@@ -2,7 +2,6 @@ import numpy as np
 import pytest
 import torch
 
-from policies import fused
 from policies.equations.neurons import RESETS
 from policies.neurons import NEURONS, Neurons, unroll
 from policies.surrogate import SURROGATES
@@ -28,11 +27,7 @@ def _run(function, layer, seed=0):
 @pytest.mark.parametrize("reset", RESETS)
 @pytest.mark.parametrize("neuron", NEURONS)
 @pytest.mark.parametrize("surrogate", SURROGATES)
-@pytest.mark.parametrize("compiled", [True, False])
-def test_fused_equals_a_plain_autograd_loop(
-    compiled: bool, neuron: str, reset: str, surrogate: str, detach_reset: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(fused, "has_kernels", lambda: compiled)
+def test_fused_equals_a_plain_autograd_loop(neuron: str, reset: str, surrogate: str, detach_reset: bool) -> None:
     layer = Neurons(7, neuron, surrogate, reset=reset, detach_reset=detach_reset, v_rest=0.1, **SHORT[neuron])
     spikes, end, grads = _run(layer, layer)
     expected, expected_end, expected_grads = _run(lambda x, state: unroll(layer.step, x, state), layer)
@@ -64,25 +59,6 @@ def test_a_sequence_may_be_cut_anywhere(neuron: str) -> None:
     torch.testing.assert_close(end, second_end)
     rested, _ = layer(x, layer.rest(x[0]))
     torch.testing.assert_close(whole, rested, rtol=0, atol=0)
-
-
-def test_compiled_loops_do_the_same_for_any_number_of_threads_and_layout(monkeypatch: pytest.MonkeyPatch) -> None:
-    layer = Neurons(1100)
-    constant = torch.randn(64, 1100) + 1.0
-    weight = torch.randn(4, 64, 1100).transpose(1, 2).contiguous().transpose(1, 2)
-    results = []
-    threads = torch.get_num_threads()
-    try:
-        for compiled, count in ((False, 1), (True, 1), (True, 3)):
-            monkeypatch.setattr(fused, "has_kernels", lambda compiled=compiled: compiled)
-            torch.set_num_threads(count)
-            x = constant.clone().requires_grad_()
-            spikes, (v,) = layer(x.expand(4, -1, -1))
-            results.append((spikes, v, *torch.autograd.grad(spikes, x, weight)))
-    finally:
-        torch.set_num_threads(threads)
-    torch.testing.assert_close(results[1], results[0], rtol=0, atol=1e-5)
-    torch.testing.assert_close(results[2], results[1], rtol=0, atol=0)
 
 
 def test_adaptation_without_effect_leaves_a_plain_neuron() -> None:

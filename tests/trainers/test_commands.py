@@ -115,6 +115,7 @@ def test_evaluate_prints_and_films(finished: Path, tmp_path: Path) -> None:
     assert "must end in .mp4 or .gif" in bad.stderr
 
 
+@pytest.mark.slow
 def test_films_a_brax_robot(tmp_path: Path) -> None:
     args = ["--env", "Reacher", "--generations", "1", "--env-kwargs", "max_episode_steps:12", *TINY]
     done = _command(*args, cwd=tmp_path)

@@ -121,7 +121,7 @@ def test_variants_from_the_command_to_the_evaluation(
 ) -> None:
     """A run with variants, resumed, and its network under a gravity that it was not trained with."""
     monkeypatch.setattr(run, "COMPARED_EPISODES", 1)
-    args = ["--env", "Pendulum-v1", "--policy", "Mlp", "--policy-kwargs", "hidden_size:4", "--population-size", "4"]
+    args = ["--env", "Pendulum-v1", "--policy", "Mlp", "--policy-kwargs", "hidden_sizes:[4]", "--population-size", "4"]
     args += ["--variants", "g=10.0,5.0", "--variant-fitness", "min", "--n-envs", "2", "--eval-episodes", "1"]
     cli.main("es", [*args, "--generations", "1", "--log-folder", str(tmp_path), "--no-progress"])
     folder = tmp_path / "es/Pendulum-v1_1"

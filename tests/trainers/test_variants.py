@@ -50,7 +50,7 @@ def _registered():
 
 
 def _es(n_envs: int = 3, policy: str = "MlpPolicy", **kwargs) -> ES:
-    options = {"population_size": 6, "eval_episodes": 2, "episodes": 2, "seed": 0, "policy_kwargs": {"hidden_size": 4}}
+    options = {"population_size": 6, "eval_episodes": 2, "episodes": 2, "seed": 0, "policy_kwargs": {"hidden_sizes": [4]}}
     return ES(policy, "Lane-v0", n_envs=n_envs, **(options | {"variants": {"gain": [1.0, -2.0]}} | kwargs))
 
 
@@ -179,7 +179,7 @@ def test_brax_damages_share_a_program_and_play_as_by_themselves() -> None:
     from trainers.rollout.normalizer import Moments
 
     tasks = [make_task("ant", "v1", 6, damage) for damage in ("none", "front_left_short")]
-    network = make_network("MLP", tasks[0].observation_size, tasks[0].action_size, hidden_size=4)
+    network = make_network("MLP", tasks[0].observation_size, tasks[0].action_size, hidden_sizes=(4,))
     strategy = EvolutionStrategy(8)
     state = strategy.init(jax.random.key(0), network.init(jax.random.key(1)))._replace(sigma=jax.numpy.float32(1.0))
     asked = (jax.tree_util.Partial(strategy.sample, state, jax.random.key(2)), np.arange(8), np.zeros(8, int))

@@ -89,7 +89,10 @@ class Program:
         return self.broken.obs[:, lane], self.whole.obs[:, lane]
 
 
-@pytest.fixture(scope="module", params=["v1", "generalized", "spring", "positional", "mjx"])
+SLOW = [pytest.param(physics, marks=pytest.mark.slow) for physics in ("generalized", "positional", "mjx")]
+
+
+@pytest.fixture(scope="module", params=["v1", "spring", *SLOW])
 def program(request: pytest.FixtureRequest) -> Program:
     return _program(request.param)
 
@@ -181,7 +184,8 @@ def test_removed_and_shortened_limbs_move_as_in_systems_made_without_them(v1: Pr
             np.testing.assert_allclose(expected.pos[k + 1], qp.pos, atol=1e-3)
 
 
-@pytest.mark.parametrize("physics", [pytest.param("generalized", marks=pytest.mark.slow), "spring"])
+@pytest.mark.slow
+@pytest.mark.parametrize("physics", ["generalized", "spring"])
 def test_removed_legs_move_as_in_models_made_without_them(physics: str) -> None:
     """In free fall: spring physics' contacts depend on the numbering of the bodies."""
     from brax.io import mjcf
@@ -275,6 +279,7 @@ def test_a_population_on_several_morphologies_in_one_program() -> None:
     assert set(distance.argmin(axis=0)) == {0, 1}
 
 
+@pytest.mark.slow
 def test_environments_of_a_batch_are_damaged_one_by_one() -> None:
     vec = BraxVecEnv("ant", 4, seed=0, max_episode_steps=6)
     vec.reset()

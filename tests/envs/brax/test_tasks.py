@@ -23,7 +23,7 @@ def test_sizes_of_the_published_tasks(name: str, obs: int, act: int, dt: float) 
     assert task.dt == pytest.approx(dt, rel=1e-6)
 
 
-@pytest.mark.parametrize("physics", ["v1", "spring"])
+@pytest.mark.parametrize("physics", ["v1", pytest.param("spring", marks=pytest.mark.slow)])
 def test_a_trajectory_is_that_of_the_raw_environment(physics: str) -> None:
     task = make_task("hopper", physics)
     raw = import_v1().get_environment("hopper") if physics == "v1" else import_v2().get_environment("hopper", backend=physics)

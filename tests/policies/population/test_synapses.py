@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from policies.population import synapses
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(rows=st.integers(1, 100), columns=st.integers(1, 9), seed=st.integers(0, 2**31))
 def test_packed_products_are_those_of_the_mask(rows: int, columns: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
