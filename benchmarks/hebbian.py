@@ -1,6 +1,6 @@
 """`python -m benchmarks.hebbian`: steps of plastic networks against a compiled loop over synapses and the memory's speed.
 
-The loop needs numba (extra `fast`).
+The loop needs numba, which nothing else here does: pip install numba.
 """
 
 import importlib.util
@@ -149,7 +149,7 @@ def main(config: Config) -> None:
         rows.append(("loop, 1 process", population * time_of_the_loop(config, 1)))
         rows.append((f"loop, {processes} processes", population * time_of_the_loop(config, processes)))
     else:
-        print("The loop over synapses needs numba: pip install 'spikegym[fast]'")
+        print("The loop over synapses needs numba: pip install numba")
     sizes = "-".join(str(i) for i in (config.observation_size, *network.hidden_sizes, config.action_size))
     connections = sum(i * o for i, o in network.shapes)
     moved = 4 * connections * 7 * population
