@@ -33,6 +33,7 @@ class EvolvedPolicy(BasePolicy):
         self.moments = Moments.empty(normalized_size(observation_space))
         self.params: Any = None
         self.set_random_seed(seed)
+        self._structure = jax.tree.structure(jax.eval_shape(self.network.initial_carry, self._key))
         self._act = jax.jit(self._batched_act)
 
     def set_random_seed(self, seed: int) -> None:
@@ -67,8 +68,7 @@ class EvolvedPolicy(BasePolicy):
             fresh |= np.asarray(episode_start, bool)
         self._key, key = jax.random.split(self._key)
         keys = jax.random.split(key, len(obs))
-        structure = jax.tree.structure(jax.eval_shape(self.network.initial_carry, key))
-        carry = jax.vmap(self.network.initial_carry)(keys) if state is None else jax.tree.unflatten(structure, state)
+        carry = jax.vmap(self.network.initial_carry)(keys) if state is None else jax.tree.unflatten(self._structure, state)
         carry, action = self._act(self.params, Scaling.of(self.moments), carry, obs, fresh, keys)
         action = np.asarray(action)
         return action[0] if single else action, tuple(np.asarray(x) for x in jax.tree.leaves(carry))

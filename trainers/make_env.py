@@ -60,8 +60,12 @@ def make_vec_env(
         return _brax(task, seed, env_kwargs)
     if n_envs < 1:
         raise ValueError(f"n_envs={n_envs} must be at least 1.")
+    ours = env_id in envs.registration.ENVS  # processes that have not imported `envs` are told to
+    name = f"envs:{env_id}" if ours else env_id
     try:
-        gymnasium.make(env_id, **env_kwargs).close()  # what is wrong is told here, not in a process of its own
+        if cls is SubprocVecEnv:
+            gymnasium.make(env_id, **env_kwargs).close()  # what is wrong is told here, not in a process of its own
+        return sb3_make_vec_env(name, n_envs, seed, env_kwargs=env_kwargs, vec_env_cls=cls)
     except gymnasium.error.DependencyNotInstalled as error:
         raise ValueError(f"'{env_id}' needs a package that is not installed: {error}.") from error
     except TypeError as error:
@@ -70,8 +74,6 @@ def make_vec_env(
             raise ValueError(f"'{env_id}' cannot be made with {env_kwargs}: {error}.") from error
         hint = "; give an environment that knows damage, such as DamagedAnt-v0" if unknown[1] == "damage" else ""
         raise ValueError(f"{env_id} has no option '{unknown[1]}'{hint}.") from error
-    ours = env_id in envs.registration.ENVS  # processes that have not imported `envs` are told to
-    return sb3_make_vec_env(f"envs:{env_id}" if ours else env_id, n_envs, seed, env_kwargs=env_kwargs, vec_env_cls=cls)
 
 
 def _brax_kwargs(env: gymnasium.Env[Any, Any], brax: "BraxEnv") -> dict[str, Any]:
