@@ -123,6 +123,8 @@ class RunConfig:
     """Generations between checkpoints."""
     log_folder: str = "runs"
     """Runs are written to LOG_FOLDER/<algorithm>/<env>_<n>/."""
+    folder: str | None = None
+    """Write the run to exactly this folder instead."""
     track: bool = False
     """Log to Weights & Biases too (extra `wandb`)."""
     progress: bool = True
@@ -164,7 +166,7 @@ SHORTHANDS = ("hebb_rule", "init_weights")
 """Flags for options of the network; they become part of `policy_kwargs`."""
 
 CONFIGS: dict[str, type[RunConfig]] = {"ec": ECConfig, "es": ESConfig}
-RUN_ONLY = {"generations", "n_timesteps", "save_every", "log_folder", "track", "progress", "resume", *SHORTHANDS}
+RUN_ONLY = {"generations", "n_timesteps", "save_every", "log_folder", "folder", "track", "progress", "resume", *SHORTHANDS}
 
 
 def defaults(algorithm: str, env: str, policy: str | None = None) -> RunConfig:
