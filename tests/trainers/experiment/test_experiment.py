@@ -90,7 +90,7 @@ def test_ctrl_c_lets_runs_save_and_the_same_command_goes_on(tmp_path: Path) -> N
     process = subprocess.Popen(_line(), cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     run = tmp_path / "runs/tiny/ES/CartPole-v1/seed_0"
     deadline = time.time() + 200
-    while not (run / "metrics.csv").exists() and time.time() < deadline:
+    while not (run / "metrics.csv").exists() and process.poll() is None and time.time() < deadline:
         time.sleep(0.05)
     refused = _play(tmp_path)
     assert refused.returncode == 2
