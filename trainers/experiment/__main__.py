@@ -67,7 +67,9 @@ def experiment(config: ExperimentConfig) -> int:
         jobs = make_jobs(runs, root)
         print(f"{len(runs)} runs, {len(slots)} at once -> {root}", flush=True)
         with Display() as display:
-            complete = launch(jobs, slots, lock, display)
+            display(jobs)
+            left = [job for job in jobs if job.state != "finished"]
+            complete = launch(left, slots, lock, lambda: display(jobs))
     return _conclude(jobs, root, complete)
 
 

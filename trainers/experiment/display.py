@@ -11,8 +11,8 @@ from rich.table import Table
 
 from trainers.experiment.launcher import Job
 
-ORDER = ("running", "failed", "stopped", "waiting", "finished")
-COLOURS = {"running": "cyan", "failed": "red", "stopped": "yellow", "waiting": "dim", "finished": "green"}
+ORDER = ("running", "failed", "stopped", "waiting", "pruned", "finished")
+COLOURS = {"running": "cyan", "failed": "red", "stopped": "yellow", "waiting": "dim", "pruned": "dim", "finished": "green"}
 
 
 class Display:

@@ -43,8 +43,9 @@ class Run:
 
     @property
     def words(self) -> list[str]:
-        """Its flags."""
-        return to_words({"env": self.env, "seed": self.seed} | self.options)
+        """Its flags. Where `n_timesteps` is said and `generations` is not, the steps alone end the run."""
+        unlimited = {"generations": UNLIMITED} if "n_timesteps" in self.options else {}
+        return to_words({"env": self.env, "seed": self.seed} | unlimited | self.options)
 
 
 def expand(description: Description) -> list[Run]:
@@ -120,8 +121,6 @@ def _options(description: Description, label: str, exception: str | None) -> tup
             value = check_option(cls, algorithm, str(name), value, description.place(*keys, str(name)))
             merges = name.endswith("_kwargs") and name in options
             options[name] = options[name] | value if merges else value
-    if "n_timesteps" in options:
-        options.setdefault("generations", UNLIMITED)
     return algorithm, options
 
 

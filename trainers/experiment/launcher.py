@@ -2,8 +2,7 @@
 
 import fcntl
 import time
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +21,7 @@ INTERRUPTED = 130
 class Job:
     """A run and what becomes of it.
 
-    :param state: "waiting", "running", "finished", "failed" or "stopped"
+    :param state: "waiting", "running", "finished", "failed", "stopped" or "pruned"
     :param message: why it failed
     """
 
@@ -65,32 +64,46 @@ def locked(root: Path) -> Iterator[IO[str]]:
 
 
 def launch(
-    jobs: Sequence[Job], slots: Sequence[Slot], lock: IO[str], show: Callable[[Sequence[Job]], None], pause: float = 0.5
+    jobs: Iterable[Job],
+    slots: Sequence[Slot],
+    lock: IO[str],
+    show: Callable[[], None],
+    hopeless: Callable[[Job], bool] = lambda job: False,
+    ended: Callable[[Job], None] = lambda job: None,
+    pause: float = 0.5,
 ) -> bool:
-    """Play every job that has not finished; one that fails stops no other. False when Ctrl-C ended it early.
+    """Play jobs as slots become free; one that fails stops no other. False when Ctrl-C ended it early.
 
     Ctrl-C lets the runs finish their generation and save, a second hurries them, a third ends them.
+
+    :param jobs: each is asked for when there is room for it
+    :param show: called every `pause` seconds
+    :param hopeless: whether to stop a running job
     """
-    waiting = deque(job for job in jobs if job.state != "finished")
+    source = iter(jobs)
     free = list(slots)
     running: list[tuple[Job, RunProcess, Slot]] = []
     with Interruptions() as interruptions:
-        while running or (waiting and not interruptions.count):
-            while waiting and free and not interruptions.count:
-                job, slot = waiting.popleft(), free.pop(0)
+        while True:
+            while free and not interruptions.count and (job := next(source, None)) is not None:
+                slot = free.pop(0)
                 running.append((job, RunProcess(job.run.algorithm, job.run.words, job.folder, slot, lock), slot))
                 job.state = "running"
+            if not running:
+                break
             for job, process, slot in list(running):
                 job.refresh()
-                process.stop(interruptions.count)
+                if job.state == "running" and hopeless(job):
+                    job.state = "pruned"
+                process.stop(max(interruptions.count, int(job.state == "pruned")))
                 code = process.poll()
                 if code is not None:
                     running.remove((job, process, slot))
                     free.append(slot)
                     _end(job, process, code, interruptions.count > 0)
-            show(jobs)
-            if running:
-                time.sleep(pause)
+                    ended(job)
+            show()
+            time.sleep(pause if running else 0)
     return not interruptions.count
 
 
@@ -98,8 +111,8 @@ def _end(job: Job, process: RunProcess, code: int, interrupted: bool) -> None:
     job.refresh()
     if code == 0:
         job.state = "finished"
-    elif interrupted or code == INTERRUPTED:
+    elif interrupted or (code == INTERRUPTED and job.state != "pruned"):
         job.state = "stopped"
-    else:
+    elif job.state != "pruned":
         job.state = "failed"
         job.message = process.last_line()

@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from trainers.experiment.__main__ import main
 from trainers.experiment.folders import finished, read_metrics
+from trainers.experiment.launcher import locked
 from trainers.experiment.slots import free_gpus, make_slots
 
 TINY = """\
@@ -28,8 +30,12 @@ def _line(*args: str) -> list[str]:
     return [sys.executable, "-m", "trainers.experiment", "tiny.yml", *args]
 
 
-def _play(cwd: Path, *args: str) -> subprocess.CompletedProcess:
-    return subprocess.run(_line(*args), cwd=cwd, capture_output=True, text=True, timeout=300)
+def _main(*args: str) -> int:
+    """The exit code of the command in this process."""
+    with pytest.raises(SystemExit) as exit_:
+        main(["tiny.yml", *args])
+    assert isinstance(exit_.value.code, int)
+    return exit_.value.code
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +43,7 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.C
     """An experiment with one run that fails and one that does not."""
     cwd = tmp_path_factory.mktemp("experiment")
     (cwd / "tiny.yml").write_text(TINY)
-    return cwd, _play(cwd, "--jobs", "1")
+    return cwd, subprocess.run(_line("--jobs", "1"), cwd=cwd, capture_output=True, text=True, timeout=400)
 
 
 def test_a_failing_run_is_reported_and_stops_no_other(played: tuple[Path, subprocess.CompletedProcess]) -> None:
@@ -53,57 +59,62 @@ def test_a_failing_run_is_reported_and_stops_no_other(played: tuple[Path, subpro
     assert yaml.safe_load((cwd / "runs/tiny/experiment.yml").read_text())["seeds"] == [0]
 
 
-def test_a_dry_run_prints_the_grid_and_writes_nothing(played: tuple[Path, subprocess.CompletedProcess]) -> None:
+def test_a_dry_run_prints_the_grid_and_writes_nothing(
+    played: tuple[Path, object], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     cwd, _ = played
+    monkeypatch.chdir(cwd)
     before = sorted(cwd.rglob("*"))
-    done = _play(cwd, "--dry-run", "seeds=[0, 1]", "--jobs", "3", "--cores-per-run", "1")
-    assert done.returncode == 0, done.stderr
-    assert "runs/tiny/ES/CartPole-v1/seed_0  finished" in done.stdout
-    assert "runs/tiny/ES/CartPole-v1/seed_1  waiting" in done.stdout
-    assert "python -m trainers.es --env CartPole-v1 --seed 1 --population-size 6" in done.stdout
-    assert "4 runs, 3 at once on 1 cores each" in done.stdout
+    assert _main("--dry-run", "seeds=[0, 1]", "--jobs", "3", "--cores-per-run", "1") == 0
+    printed = capsys.readouterr().out
+    assert "runs/tiny/ES/CartPole-v1/seed_0  finished" in printed
+    assert "runs/tiny/ES/CartPole-v1/seed_1  waiting" in printed
+    assert "python -m trainers.es --env CartPole-v1 --seed 1 --population-size 6" in printed
+    assert "4 runs, 3 at once on 1 cores each" in printed
     assert sorted(cwd.rglob("*")) == before
 
 
-def test_another_experiment_in_the_same_folder_is_refused(played: tuple[Path, subprocess.CompletedProcess]) -> None:
+def test_another_experiment_in_the_same_folder_is_refused(
+    played: tuple[Path, object], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     cwd, _ = played
+    monkeypatch.chdir(cwd)
     before = (cwd / "runs/tiny/experiment.yml").read_bytes()
-    for override, sentence in (
-        ("common.episodes=2", "in which wrong/CartPole-v1/seed_0 has"),
-        ("seeds=[1]", "with the run wrong/CartPole-v1/seed_0 that this one lacks"),
-    ):
-        done = _play(cwd, override, "--dry-run")
-        assert done.returncode == 2
-        assert "'runs/tiny' holds another experiment" in done.stderr
-        assert sentence in done.stderr
     (cwd / "runs/other").mkdir()
     (cwd / "runs/other/thesis.txt").touch()
-    done = _play(cwd, "name=other")
-    assert done.returncode == 2
-    assert "'runs/other' holds something else than an experiment" in done.stderr
+    for override, sentence in (
+        ("common.episodes=2", "'runs/tiny' holds another experiment, in which wrong/CartPole-v1/seed_0 has"),
+        ("seeds=[1]", "with the run wrong/CartPole-v1/seed_0 that this one lacks"),
+        ("name=other", "'runs/other' holds something else than an experiment"),
+    ):
+        assert _main(override) == 2
+        assert sentence in capsys.readouterr().err
     assert (cwd / "runs/tiny/experiment.yml").read_bytes() == before
 
 
-def test_ctrl_c_lets_runs_save_and_the_same_command_goes_on(tmp_path: Path) -> None:
-    text = TINY.replace("  wrong: {algorithm: ec, policy: MlpPolicy}\n", "").replace("generations: 3", "generations: 400")
+def test_ctrl_c_lets_runs_save_and_the_same_command_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = TINY.replace("  wrong: {algorithm: ec, policy: MlpPolicy}\n", "").replace("generations: 3", "generations: 120")
     (tmp_path / "tiny.yml").write_text(text)
-    process = subprocess.Popen(_line(), cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    monkeypatch.chdir(tmp_path)
+    process = subprocess.Popen(_line(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     run = tmp_path / "runs/tiny/ES/CartPole-v1/seed_0"
-    deadline = time.time() + 200
+    deadline = time.time() + 300
     while not (run / "metrics.csv").exists() and process.poll() is None and time.time() < deadline:
         time.sleep(0.05)
-    refused = _play(tmp_path)
-    assert refused.returncode == 2
-    assert "is in use" in refused.stderr
     process.send_signal(signal.SIGINT)
-    output, _ = process.communicate(timeout=200)
-    assert process.returncode == 130
+    with pytest.raises(ValueError, match="'runs/tiny' is in use"), locked(Path("runs/tiny")):
+        pass
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == 130, output
     assert "stopped, generation" in output
     assert "the same command goes on" in output
-    done_before = len(read_metrics(run))
-    assert 1 <= done_before < 400
+    assert 1 <= len(read_metrics(run)) < 120
     assert not finished(run)
-    assert "python -m trainers.es --resume" in (run / "log.txt").read_text()
+    assert _main() == 0
+    assert "ES/CartPole-v1/seed_0: finished, generation 120" in capsys.readouterr().out
+    assert [int(row["time/iterations"]) for row in read_metrics(run)] == list(range(1, 121))
 
 
 def test_slots_share_the_cores() -> None:
