@@ -1,7 +1,7 @@
 """`python -m trainers.sweep ec --env Hopper --trials 50`: search for hyper-parameters with Optuna."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -224,7 +224,7 @@ def _read_space(config: SweepConfig, fixed: dict[str, Any]) -> dict[str, Any]:
     return free
 
 
-def _strategies(config: SweepConfig) -> "tuple[type[optuna.samplers.BaseSampler], optuna.pruners.BasePruner]":
+def _strategies(config: SweepConfig) -> "tuple[Callable[..., optuna.samplers.BaseSampler], optuna.pruners.BasePruner]":
     """The sampler's class and the pruner."""
     try:
         import optuna

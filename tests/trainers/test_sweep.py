@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-optuna = pytest.importorskip("optuna")
+pytest.importorskip("optuna")
+
+import optuna
 
 from trainers.cli import parse
 from trainers.experiment.folders import read_metrics
@@ -45,7 +47,7 @@ def test_the_published_space_is_shipped_and_its_options_are_known() -> None:
         algorithm = path.name.removesuffix(".yml")
         study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
         trials = Trials(study, yaml.safe_load(path.read_text()), Run("", "CartPole-v1", 7000, algorithm, {}), Path("x"), 2)
-        first, second = trials
+        _, second = trials
         config = parse(algorithm, second.run.words)
         assert config.seed == 7001
         for name, value in study.trials[1].params.items():
