@@ -144,7 +144,7 @@ class Trials:
         for generation, value in _evaluations(job.folder):
             if generation > told:
                 trial.report(value, generation)
-        return trial.should_prune()
+        return bool(trial.should_prune())
 
     def ended(self, job: Job) -> None:
         """Tell Optuna how a trial ended; one that Ctrl-C stopped stays open."""

@@ -50,10 +50,19 @@ def main(args: list[str] | None = None) -> None:
             rl_zoo3.train.ExperimentManager = manager  # type: ignore[misc, assignment]
             rl_zoo3.train.train()
         else:
-            runpy.run_module(module, run_name="__main__")
+            _run(module)
     except (ValueError, CheckpointError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
+
+
+def _run(module: str) -> None:
+    """Run a module of rl_zoo3, some of which need packages that it does not install."""
+    try:
+        runpy.run_module(module, run_name="__main__")
+    except ImportError as error:
+        hint = "; pip install 'rl_zoo3[plots]'" if ".plots." in module else ""
+        raise ValueError(f"{module} cannot start: {error}{hint}.") from error
 
 
 def register() -> Callable[..., Any]:

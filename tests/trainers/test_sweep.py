@@ -66,7 +66,7 @@ def _evaluate(folder: Path, values: list[float]) -> None:
 
 
 def test_a_trial_below_the_median_is_stopped_and_the_others_are_not(tmp_path: Path) -> None:
-    study = optuna.create_study(direction="maximize", pruner=optuna.pruners.MedianPruner(4, 2))
+    study = optuna.create_study(direction="maximize", pruner=optuna.pruners.MedianPruner(4, 3))
     trials = Trials(study, SPACE, Run("", "CartPole-v1", 0, "es", {}), tmp_path, 6)
     jobs = iter(trials)
     for level in (10.0, 20.0, 30.0, 40.0):

@@ -27,7 +27,7 @@ def _train(algo: str, env: str, *words: str, hyperparams: list[str]) -> Path:
     return Path(f"logs/{algo}/{env}_1")
 
 
-def test_ec_is_trained_evaluated_by_steps_enjoyed_and_plotted(capsys: pytest.CaptureFixture[str]) -> None:
+def test_ec_is_trained_evaluated_by_steps_and_enjoyed(capsys: pytest.CaptureFixture[str]) -> None:
     folder = _train(
         "ec", "CartPole-v1", "-n", "900", "--eval-freq", "300", "--save-freq", "300", "--eval-episodes", "2",
         hyperparams=[*TINY, "policy_kwargs:dict(num_neurons=16)"],
@@ -48,8 +48,16 @@ def test_ec_is_trained_evaluated_by_steps_enjoyed_and_plotted(capsys: pytest.Cap
     enjoy = ["enjoy", "--algo", "ec", "--env", "CartPole-v1", "-f", "logs", "-n", "600", "--no-render", "--device", "cpu"]
     main([*enjoy, "--load-best"])
     assert "Mean reward" in capsys.readouterr().out
-    main(["all_plots", "-a", "ec", "--env", "CartPole-v1", "-f", "logs", "--no-display", "-o", "results"])
-    assert Path("results.pkl").exists()
+
+
+def test_a_package_that_a_command_lacks_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setitem(sys.modules, "seaborn", None)
+    with pytest.raises(SystemExit) as exit_:
+        main(["all_plots", "-a", "ec", "--env", "CartPole-v1", "-f", "logs"])
+    assert exit_.value.code == 2
+    assert "rl_zoo3.plots.all_plots cannot start: " in (said := capsys.readouterr().err)
+    assert "seaborn" in said
+    assert "pip install 'rl_zoo3[plots]'" in said
 
 
 def test_generations_of_the_file_end_a_run_without_steps() -> None:
