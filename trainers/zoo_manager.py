@@ -36,6 +36,8 @@ class EvolutionManager(ExperimentManager):
         return super().setup_experiment()
 
     def read_hyperparameters(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        if not Path(self.config).is_file():
+            raise ValueError(f"There is no file '{self.config}' of hyper-parameters; name one with --conf-file.")
         custom = self.custom_hyperparams or {}
         config = defaults(self.algo, self.env_name.gym_id, custom.get("policy"), Path(self.config))
         config = from_dict(CONFIGS[self.algo], dataclasses.asdict(config) | custom, "--hyperparams")

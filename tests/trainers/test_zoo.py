@@ -107,6 +107,7 @@ def test_spiking_policies_of_stable_baselines3_are_found() -> None:
         (["trian"], "Unknown command 'trian'. Did you mean 'train'"),
         (["train", "--algo", "ec", "--env", "CartPol-v1"], "you maybe meant CartPole"),
         (["train", "--algo", "ec", "--env", "CartPole-v1", "--hyperparams", "esp:1"], "Did you mean 'eps'"),
+        (["train", "--algo", "ec", "--env", "CartPole-v1", "-c", "no.yml"], "There is no file 'no.yml'"),
         (["train", "--algo", "ec", "--env", "CartPole-v1", "-optimize"], "use python -m trainers.sweep"),
         (["train", "--algo", "es", "--env", "CartPole-v1", "--hyperparams", "variants:dict(x=[1, 2])"], "no variants"),
     ],

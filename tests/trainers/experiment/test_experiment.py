@@ -92,6 +92,22 @@ def test_another_experiment_in_the_same_folder_is_refused(
     assert (cwd / "runs/tiny/experiment.yml").read_bytes() == before
 
 
+def test_a_folder_that_holds_a_run_takes_no_other(
+    played: tuple[Path, object], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from trainers import cli
+
+    cwd, _ = played
+    monkeypatch.chdir(cwd)
+    folder = "runs/tiny/ES/CartPole-v1/seed_0"
+    before = {path: path.stat().st_mtime_ns for path in Path(folder).iterdir()}
+    with pytest.raises(SystemExit) as exit_:
+        cli.main("es", ["--env", "CartPole-v1", "--policy", "MlpPolicy", "--population-size", "4", "--folder", folder])
+    assert exit_.value.code == 2
+    assert f"'{folder}' already holds a run; go on with --resume {folder}" in capsys.readouterr().err
+    assert {path: path.stat().st_mtime_ns for path in Path(folder).iterdir()} == before
+
+
 def test_ctrl_c_lets_runs_save_and_the_same_command_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
