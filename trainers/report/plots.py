@@ -31,6 +31,8 @@ def plot_curves(groups: dict[str, Group], statistic: Statistic, name: str, confi
         over_steps.set(xlabel="environment steps", ylabel=ylabel)
         over_steps.xaxis.set_major_formatter(EngFormatter(sep=""))
         over_steps.set_title(env, loc="left", fontsize=10)
+        for axis in (over_steps, over_time):
+            axis.set_xlim(left=0)
         over_time.set(xlabel="hours" if _unit(group) == HOUR else "seconds")
     figure.align_ylabels(axes[:, 0])
     _legend(figure, groups, colours, f"{name} and {confidence:.0%} interval over (seeds); one seed has no interval")
