@@ -123,6 +123,8 @@ class RunConfig:
     """Generations between checkpoints."""
     log_folder: str = "runs"
     """Runs are written to LOG_FOLDER/<algorithm>/<env>_<n>/."""
+    folder: str | None = None
+    """Write the run to exactly this folder instead."""
     track: bool = False
     """Log to Weights & Biases too (extra `wandb`)."""
     progress: bool = True
@@ -164,22 +166,24 @@ SHORTHANDS = ("hebb_rule", "init_weights")
 """Flags for options of the network; they become part of `policy_kwargs`."""
 
 CONFIGS: dict[str, type[RunConfig]] = {"ec": ECConfig, "es": ESConfig}
-RUN_ONLY = {"generations", "n_timesteps", "save_every", "log_folder", "track", "progress", "resume", *SHORTHANDS}
+RUN_ONLY = {"generations", "n_timesteps", "save_every", "log_folder", "folder", "track", "progress", "resume", *SHORTHANDS}
 
 
-def defaults(algorithm: str, env: str, policy: str | None = None) -> RunConfig:
-    """Dataclass defaults, overridden by zoo_configs/<algorithm>.yml: `policies`, then `default` or the env's entry, then the
-    entry's own `policies`."""
-    text = resources.files("zoo_configs").joinpath(f"{algorithm}.yml").read_text()
-    table = yaml.safe_load(text)
+def defaults(algorithm: str, env: str, policy: str | None = None, file: Path | None = None) -> RunConfig:
+    """Dataclass defaults, overridden by `file` (zoo_configs/<algorithm>.yml): `policies`, then `default` or the env's entry,
+    then the entry's own `policies`."""
+    source = file or resources.files("zoo_configs").joinpath(f"{algorithm}.yml")
+    table = yaml.safe_load(source.read_text())
     env_id = find_env_id(env)
-    entry = dict(table.get(env_id, table["default"]))
+    if not {env_id, "default"} & set(table):
+        raise ValueError(f"{source} has neither an entry of {env_id} nor one called default.")
+    entry = dict(table.get(env_id) or table["default"])
     if policy is not None:
         entry["policy"] = policy
-    entry["policy"] = find_network(entry["policy"])
+    entry["policy"] = find_network(entry.get("policy", CONFIGS[algorithm].policy))
     own = entry.pop("policies", {}).get(entry["policy"], {})
     entry = table.get("policies", {}).get(entry["policy"], {}) | entry | own
-    return from_dict(CONFIGS[algorithm], entry | {"env": env_id}, f"zoo_configs/{algorithm}.yml")
+    return from_dict(CONFIGS[algorithm], entry | {"env": env_id}, str(file or f"zoo_configs/{algorithm}.yml"))
 
 
 def from_dict(cls: type[RunConfig], values: dict[str, Any], source: str) -> RunConfig:

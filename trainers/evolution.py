@@ -316,8 +316,14 @@ class EvolutionAlgorithm(BaseAlgorithm):
         model_file.save(self, path)
 
     @classmethod
-    def load(cls, path: Any, env: Any = None, device: str = "cpu", **kwargs: Any) -> Self:  # type: ignore[override]
-        """Read a model written by `save`; with `env`, it can go on learning. `CheckpointError` for other files."""
+    def load(  # type: ignore[override]
+        cls, path: Any, env: Any = None, device: str = "cpu", custom_objects: dict[str, Any] | None = None, **kwargs: Any
+    ) -> Self:
+        """Read a model written by `save`; with `env`, it can go on learning. `CheckpointError` for other files.
+
+        :param custom_objects: stand in for what cannot be unpickled in files of other algorithms; here nothing is pickled
+        """
+        del custom_objects
         return model_file.load(cls, path, env, **kwargs)
 
 

@@ -31,10 +31,10 @@ def run(algorithm: str, config: RunConfig) -> bool:
     cls = ALGORITHMS[algorithm]
     if config.resume is None:
         model = _build(cls, config)
-        folder = new_folder(Path(config.log_folder) / algorithm, config.env)
-        header = {"algorithm": algorithm, "config": _stored(config), "versions": versions()}
-        write_atomically(folder / "config.yml", yaml.safe_dump(header, sort_keys=False).encode())
+        folder = _begin_folder(algorithm, config)
         model.save(folder / "initial_model.zip")
+        header = {"algorithm": algorithm, "config": _stored(config), "versions": versions()}
+        write_atomically(folder / "config.yml", yaml.safe_dump(header, sort_keys=False).encode())  # from here on it can resume
     else:
         folder = Path(config.resume)
         model = _newest(cls, folder, config)
@@ -159,6 +159,17 @@ def _compare(cls: type[EvolutionAlgorithm], model: EvolutionAlgorithm, folder: P
     print(f"Curve: {folder / 'learning_curve.png'}    Watch it: python -m trainers.evaluate {folder} --video out.mp4")
 
 
+def _begin_folder(algorithm: str, config: RunConfig) -> Path:
+    """The folder that was asked for, which may be there but hold no run, or a new one."""
+    if config.folder is None:
+        return new_folder(Path(config.log_folder) / algorithm, config.env)
+    folder = Path(config.folder)
+    if (folder / "config.yml").exists():
+        raise ValueError(f"'{folder}' already holds a run; go on with --resume {folder}, or give another folder.")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
 def new_folder(root: Path, env: str) -> Path:
     """Create <root>/<env>_<n> with the first free n from 1 on."""
     taken = [int(p.name.rsplit("_", 1)[1]) for p in root.glob(f"{env}_*") if p.name.rsplit("_", 1)[1].isdigit()]
@@ -172,7 +183,7 @@ def new_folder(root: Path, env: str) -> Path:
 
 
 def _stored(config: RunConfig) -> dict[str, Any]:
-    return {key: value for key, value in dataclasses.asdict(config).items() if key != "resume"}
+    return {key: value for key, value in dataclasses.asdict(config).items() if key not in ("resume", "folder")}
 
 
 def _stored_generations(folder: Path) -> int:
@@ -184,5 +195,5 @@ def _wandb_run(algorithm: str, config: RunConfig, folder: Path) -> Any:
         import wandb
     except ImportError as error:
         raise ValueError("--track needs Weights & Biases: pip install 'spikegym[wandb]'.") from error
-    name = f"{config.env}__{algorithm}__{folder.name.rsplit('_', 1)[1]}"
+    name = f"{config.env}__{algorithm}__{folder.name.rsplit('_', 1)[-1]}"
     return wandb.init(project="spikegym", name=name, config=_stored(config), dir=str(folder))

@@ -1,0 +1,1 @@
+"""Grids of algorithms, environments and seeds: `python -m trainers.experiment ec_brax`."""

@@ -1,0 +1,1 @@
+"""Comparisons of runs: `python -m trainers.report runs/ec_brax`."""
