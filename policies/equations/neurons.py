@@ -268,7 +268,7 @@ def se_adlif(state: AdLIFState, current: Array, c: Any, spike: Callable[[Array],
     return AdLIFState(v, w), s
 
 
-def leaky_integrator(v: Array, current: Array, decay: float) -> Array:
+def leaky_integrator(v: Array, current: Array, decay: float | Array) -> Array:
     """A neuron that never fires: v <- decay * v + current."""
     return decay * v + current
 

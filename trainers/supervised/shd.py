@@ -112,17 +112,22 @@ def _binned(file: Path, options: dict[str, float | bool]) -> tuple[np.ndarray, n
     state = file.stat()
     text = json.dumps([options, state.st_size, state.st_mtime_ns, 1], sort_keys=True)  # 1: the version of this layout
     cache = file.parent / ".binned" / f"{file.stem}_{hashlib.sha256(text.encode()).hexdigest()[:12]}.npz"
-    names = ("bins", "labels", "speakers", "dropped", "synthetic")
     if not cache.is_file():
         digits = read(file)
         bins, dropped = bin_spikes(digits, **options)  # type: ignore[arg-type]
-        values = (bins, digits.labels, digits.speakers, dropped, digits.synthetic)
         cache.parent.mkdir(exist_ok=True)
         temporary = cache.with_name(f".{cache.stem}.{os.getpid()}.npz")
-        np.savez(temporary, **dict(zip(names, values, strict=True)))
+        np.savez(
+            temporary,
+            bins=bins,
+            labels=digits.labels,
+            speakers=digits.speakers,
+            dropped=dropped,
+            synthetic=digits.synthetic,
+        )
         os.replace(temporary, cache)
     with np.load(cache) as kept:
-        bins, labels, speakers, dropped, synthetic = (kept[name] for name in names)
+        bins, labels, speakers, dropped, synthetic = (kept[name] for name in kept.files)
     return bins, labels, speakers, float(dropped), bool(synthetic)
 
 

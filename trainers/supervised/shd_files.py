@@ -24,30 +24,10 @@ SPEAKERS = 12
 PAGE = "https://zenkelab.org/datasets/"
 MD5 = {"shd_train.h5.zip": "f3252aeb598ac776c1b526422d90eecb", "shd_test.h5.zip": "1503a5064faa34311c398fb0a1ed0a6f"}
 """Of the files as they are offered for download."""
-KEYS = tuple(
-    [
-        "zero",
-        "one",
-        "two",
-        "three",
-        "four",
-        "five",
-        "six",
-        "seven",
-        "eight",
-        "nine",
-        "null",
-        "eins",
-        "zwei",
-        "drei",
-        "vier",
-        "fuenf",
-        "sechs",
-        "sieben",
-        "acht",
-        "neun",
-    ]
-)
+KEYS = (
+    "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine",
+    "null", "eins", "zwei", "drei", "vier", "fuenf", "sechs", "sieben", "acht", "neun",
+)  # fmt: skip
 
 
 class Digits(NamedTuple):
