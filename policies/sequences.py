@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from policies.constrained import ConstrainedRSNN, check_sequence
 from policies.delays import DelayedLinear
-from policies.names import choose
 from policies.neurons import Neurons
 from policies.recurrent import AdLIFLayer, LeakyReadout, RecurrentLayer, ThresholdALIFLayer
 
@@ -168,11 +167,6 @@ MODELS: dict[str, type[SequenceModel]] = {
     "reservoir": ReservoirClassifier,
 }
 """Networks for spoken digits by name."""
-
-
-def make_model(name: str, **kwargs: Any) -> SequenceModel:
-    """A network of `MODELS`; ValueError with the nearest name for an unknown one."""
-    return choose("model", name, MODELS)(**kwargs)
 
 
 def summed(potentials: Tensor, spikes: tuple[Tensor, ...], skip: int) -> Response:
