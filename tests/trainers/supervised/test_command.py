@@ -100,7 +100,7 @@ def test_the_policy_sees_the_target_alone_and_carries_its_state() -> None:
     np.testing.assert_allclose(np.array(together)[:, 1], alone, rtol=1e-4, atol=1e-5)
     fresh, _ = policy.predict(observations[0], tuple(np.repeat(s, 2, axis=0) for s in state), np.ones(2, bool))
     np.testing.assert_allclose(fresh, together[0], rtol=1e-5, atol=1e-6)
-    with pytest.raises(ValueError, match="is no gymnasium.make"):
+    with pytest.raises(ValueError, match=r"is no gymnasium\.make"):
         TrajectoryPolicy(network, gymnasium.make("RobotTrajectory-v0"))
 
 
