@@ -178,7 +178,97 @@ def alif(
     return ALIFState(reset(v, s, c), a), s
 
 
-def leaky_integrator(v: Array, current: Array, decay: float) -> Array:
+class ThresholdALIFState(NamedTuple):
+    """Membrane potential `v`, threshold adaptation `a` and the spikes `s` of the step before, of the shape of the layer."""
+
+    v: Array
+    a: Array
+    s: Array
+
+
+@dataclass(frozen=True)
+class ThresholdALIF:
+    """Constants of the adaptive neuron of Yin's recurrent networks; time constants in steps, potentials dimensionless."""
+
+    tau_mem: float = 20.0
+    tau_adapt: float = 150.0
+    beta: float = 1.8
+    v_th: float = 0.01
+
+    @property
+    def decay_mem(self) -> float:
+        return math.exp(-1.0 / self.tau_mem)
+
+    @property
+    def decay_adapt(self) -> float:
+        return math.exp(-1.0 / self.tau_adapt)
+
+
+def threshold_alif(
+    state: ThresholdALIFState, current: Array, c: Any, spike: Callable[[Array], Array]
+) -> tuple[ThresholdALIFState, Array]:
+    """One step of the adaptive neuron of Yin, Corradi & Bohte (Nature Machine Intelligence 2021, arXiv 2103.12593, released
+    code), which differs from `alif` in its reset: by the adapted threshold, one step late.
+
+    a <- decay_adapt * a + (1 - decay_adapt) * s
+    v <- decay_mem * v + (1 - decay_mem) * current - (v_th + beta * a) * s
+    s =  spike(v - (v_th + beta * a))
+
+    :param c: a `ThresholdALIF`, or anything with its decays (which may be arrays), `beta` and `v_th`
+    """
+    a = c.decay_adapt * state.a + (1.0 - c.decay_adapt) * state.s
+    threshold = c.v_th + c.beta * a
+    v = c.decay_mem * state.v + (1.0 - c.decay_mem) * current - threshold * state.s
+    s = spike(v - threshold)
+    return ThresholdALIFState(v, a, s), s
+
+
+class AdLIFState(NamedTuple):
+    """Membrane potential `v` and adaptation current `w`, both of the shape of the layer."""
+
+    v: Array
+    w: Array
+
+
+@dataclass(frozen=True)
+class AdLIF:
+    """Constants of the LIF neuron with subthreshold adaptation; time constants in steps, potentials dimensionless."""
+
+    tau_mem: float = 15.0
+    tau_adapt: float = 75.0
+    a: float = 0.5
+    b: float = 1.0
+    v_th: float = 1.0
+
+    @property
+    def decay_mem(self) -> float:
+        return math.exp(-1.0 / self.tau_mem)
+
+    @property
+    def decay_adapt(self) -> float:
+        return math.exp(-1.0 / self.tau_adapt)
+
+
+def se_adlif(state: AdLIFState, current: Array, c: Any, spike: Callable[[Array], Array]) -> tuple[AdLIFState, Array]:
+    """One step of the adaptive LIF neuron by the symplectic Euler method, stable for any decays (Baronig et al., Nature
+    Communications 2025, arXiv 2408.07517): the adaptation follows the potential that was just computed, so that the two may
+    oscillate without blowing up.
+
+    v <- decay_mem * v + (1 - decay_mem) * (current - w)
+    s =  spike(v - v_th)
+    v <- 0 where s
+    w <- decay_adapt * w + (1 - decay_adapt) * (a * v + b * s)
+
+    :param c: an `AdLIF`, or anything with its decays, `a`, `b` (which may be arrays) and `v_th`
+    """
+    v = c.decay_mem * state.v + (1.0 - c.decay_mem) * (current - state.w)
+    s = spike(v - c.v_th)
+    v = v - s * v
+    w = c.decay_adapt * state.w + (1.0 - c.decay_adapt) * (c.a * v + c.b * s)
+    return AdLIFState(v, w), s
+
+
+def leaky_integrator(v: Array, current: Array, decay: float | Array) -> Array:
     """A neuron that never fires: v <- decay * v + current."""
     return decay * v + current
 

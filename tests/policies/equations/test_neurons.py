@@ -6,17 +6,23 @@ from policies.equations.neurons import (
     ALIF,
     LIF,
     RESETS,
+    AdLIF,
+    AdLIFState,
     ALIFState,
     CurrentLIF,
     CurrentLIFState,
     SynapticLIF,
     SynapticLIFState,
+    ThresholdALIF,
+    ThresholdALIFState,
     alif,
     current_lif,
     leaky_integrator,
     lif,
+    se_adlif,
     spike_trace,
     synaptic_lif,
+    threshold_alif,
 )
 
 CONSTANTS = CurrentLIF()
@@ -145,3 +151,38 @@ def test_torch_layers_and_jax_fire_alike(neuron: str) -> None:
     spikes, _ = Neurons(32, neuron)(torch.as_tensor(currents))
     assert 0.01 < spikes.mean() < 0.9
     np.testing.assert_array_equal(spikes.numpy(), expected)
+
+
+def test_threshold_alif_against_a_loop_over_steps() -> None:
+    """The released code's order: adaptation by the last spikes, then the potential with the reset, then the threshold."""
+    c = ThresholdALIF(tau_mem=4.0, tau_adapt=7.0, beta=1.8, v_th=0.1)
+    rng = np.random.default_rng(0)
+    state, b, u, z, fired = ThresholdALIFState(np.zeros(5), np.zeros(5), np.zeros(5)), np.zeros(5), np.zeros(5), np.zeros(5), 0
+    for _ in range(40):
+        current = rng.uniform(0, 2, 5)
+        state, s = threshold_alif(state, current, c, _heaviside)
+        for i in range(5):
+            b[i] = np.exp(-1 / 7) * b[i] + (1 - np.exp(-1 / 7)) * z[i]
+            u[i] = np.exp(-1 / 4) * u[i] + (1 - np.exp(-1 / 4)) * current[i] - (0.1 + 1.8 * b[i]) * z[i]
+            z[i] = float(u[i] > 0.1 + 1.8 * b[i])
+        np.testing.assert_array_equal(s, z)
+        np.testing.assert_allclose(state.v, u, rtol=1e-12, atol=1e-12)
+        fired += int(z.sum())
+    assert 0 < fired < 200
+
+
+def test_se_adlif_below_threshold_oscillates_and_decays() -> None:
+    """Without spikes it is linear: its matrix has the eigenvalues of (v, w) -> (v', w'), of magnitude sqrt(alpha rho) when
+    they are complex, whatever the coupling."""
+    c = AdLIF(tau_mem=10.0, tau_adapt=50.0, a=60.0, b=0.0, v_th=np.inf)
+    alpha, rho = c.decay_mem, c.decay_adapt
+    matrix = np.array([[alpha, -(1 - alpha)], [(1 - rho) * c.a * alpha, rho - (1 - rho) * c.a * (1 - alpha)]])
+    values = np.linalg.eigvals(matrix)
+    assert abs(values[0].imag) > 0
+    np.testing.assert_allclose(np.abs(values), np.sqrt(alpha * rho))
+    state, expected = AdLIFState(np.ones(1), np.ones(1)), np.ones(2)
+    for _ in range(30):
+        state, s = se_adlif(state, np.zeros(1), c, _heaviside)
+        expected = matrix @ expected
+        assert not s.any()
+        np.testing.assert_allclose([state.v[0], state.w[0]], expected, rtol=1e-9, atol=1e-12)

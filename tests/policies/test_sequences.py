@@ -1,0 +1,84 @@
+import pytest
+import torch
+
+from policies.reservoir import ReservoirRegressor
+from policies.sequences import MODELS, AdaptiveSRNN, DelayNetwork, ReservoirClassifier
+
+SMALL = {
+    "srnn": {"sizes": (12, 10)},
+    "adlif": {"sizes": (12, 10)},
+    "delays": {"sizes": (12, 10), "inputs": 8},
+    "reservoir": {"neurons": 40},
+}
+
+
+def test_published_sizes() -> None:
+    assert sum(p.numel() for p in AdaptiveSRNN().parameters()) == 142_396
+    assert sum(p.numel() for p in ReservoirClassifier().parameters()) == 1_722_020
+    connections = DelayNetwork().connections
+    assert sum(c.weight.numel() for c in connections) == sum(c.delay.numel() for c in connections) == 106_496
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_network_answers_for_each_sample_alone(name: str) -> None:
+    torch.manual_seed(0)
+    model = MODELS[name](**({"inputs": 8, "outputs": 5} | SMALL[name])).eval()
+    x = (torch.rand(40, 6, 8) < 0.4).float()
+    response = model(x)
+    assert response.outputs.shape == (40, 6, 5)
+    assert response.scores.shape == (6, 5)
+    assert all(((s == 0) | (s == 1)).all() for s in response.spikes)
+    torch.testing.assert_close(model(x[:, 2:3]).scores, response.scores[2:3], rtol=1e-4, atol=1e-5)
+    with pytest.raises(ValueError, match=r"not a sequence \(steps, batch, 8\)"):
+        model(x[0])
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_network_learns_to_tell_two_inputs_apart(name: str) -> None:
+    torch.manual_seed(0)
+    model = MODELS[name](**({"inputs": 8, "outputs": 2} | SMALL[name]))
+    x = torch.zeros(40, 32, 8)
+    labels = torch.arange(32) % 2
+    x[:, labels == 0, :4] = (torch.rand(40, 16, 4) < 0.5).float()
+    x[:, labels == 1, 4:] = (torch.rand(40, 16, 4) < 0.5).float()
+    optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=0.02)
+    for _ in range(40):
+        loss = torch.nn.functional.cross_entropy(model(x).scores, labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        model.project()
+    assert (model.eval()(x).scores.argmax(dim=1) == labels).float().mean() > 0.9
+
+
+@pytest.mark.parametrize("differentiate", [False, True])
+def test_a_regressor_acts_step_by_step_as_on_the_whole_sequence(differentiate: bool) -> None:
+    torch.manual_seed(0)
+    model = ReservoirRegressor(2, 2, 60, traces=(0.0, 0.9, 1.0), differentiate=differentiate, readout_decay=0.5)
+    x, y = torch.randn(15, 4, 2), 0.3 + 2.0 * torch.randn(15, 4, 2)
+    model.fit(x, y)
+    with torch.no_grad():
+        whole, spikes, end = model.act(x)
+        state, steps = None, []
+        for now in x:
+            out, _, state = model.act(now[None], state)
+            steps.append(out)
+    assert spikes.sum() > 0
+    torch.testing.assert_close(torch.cat(steps), whole, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(state, end, rtol=1e-4, atol=1e-4)
+
+
+def test_inputs_reach_a_regressor_standardised() -> None:
+    torch.manual_seed(0)
+    model = ReservoirRegressor(2, 2, 60, traces=(0.0, 1.0))
+    x = 5.0 + 3.0 * torch.randn(20, 50, 2)
+    model.fit(x, x)
+    seen = []
+    model.network.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
+    model(x)
+    torch.testing.assert_close(seen[0].mean(dim=(0, 1)), torch.zeros(4), atol=1e-4, rtol=0)
+    torch.testing.assert_close(seen[0].std(dim=(0, 1)), torch.ones(4))
+    sums = x.cumsum(dim=0)
+    torch.testing.assert_close(seen[0][..., 2:], (sums - sums.mean(dim=(0, 1))) / sums.std(dim=(0, 1)), rtol=1e-4, atol=1e-4)
+    with pytest.raises(ValueError, match="must be decays"):
+        ReservoirRegressor(traces=(1.5,))

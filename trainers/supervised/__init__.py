@@ -1,0 +1,1 @@
+"""Spiking networks that learn from examples: movements of a robot arm, and spoken digits."""

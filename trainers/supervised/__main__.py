@@ -1,0 +1,172 @@
+"""`python -m trainers.supervised --task robot`, `--task shd`, `plot RUN` and `synthetic-shd FOLDER`."""
+
+import dataclasses
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+import yaml
+from tqdm import tqdm
+
+from policies.names import choose, nearest
+from trainers import checkpoint
+from trainers.checkpoint import CheckpointError, write_atomically
+from trainers.make_env import versions
+from trainers.run import new_folder
+from trainers.supervised.config import CONFIGS, RobotConfig, SupervisedConfig
+from trainers.supervised.loop import Trainer, load_model
+from trainers.supervised.policy import drive
+from trainers.supervised.shd_files import write_synthetic
+from trainers.supervised.tasks import make_task
+
+USAGE = """python -m trainers.supervised --task robot|shd [OPTIONS]     learn (--help lists a task's options)
+python -m trainers.supervised plot RUN                       draw all figures of a run
+python -m trainers.supervised synthetic-shd FOLDER           write made-up digits, to try --task shd without the download"""
+
+
+@dataclasses.dataclass
+class SyntheticConfig:
+    """Write made-up digits in the layout of the Spiking Heidelberg Digits."""
+
+    folder: Annotated[str, tyro.conf.Positional]
+    """Where shd_train.h5 and shd_test.h5 go."""
+    n_train: int = 1000
+    """Samples of the training file."""
+    n_test: int = 300
+    """Samples of the test file."""
+    seed: int = 0
+    """Seed of the digits."""
+
+
+@dataclasses.dataclass
+class PlotConfig:
+    """Draw all figures of a run into its folder's plots/, and report.html that holds them."""
+
+    run: Annotated[str, tyro.conf.Positional]
+    """Folder of the run."""
+
+
+def main(args: list[str]) -> int:
+    """Exit code of a command."""
+    try:
+        if args[:1] == ["plot"]:
+            from trainers.supervised.plots import report
+
+            config: Any = tyro.cli(PlotConfig, args=args[1:], prog="python -m trainers.supervised plot")
+            print(f"Report: {report(Path(config.run))}")
+            return 0
+        if args[:1] == ["synthetic-shd"]:
+            config = tyro.cli(SyntheticConfig, args=args[1:], prog="python -m trainers.supervised synthetic-shd")
+            for path in write_synthetic(config.folder, config.n_train, config.n_test, config.seed):
+                print(f"Wrote {path}: MADE-UP digits, on which accuracies mean nothing.")
+            return 0
+        return learn(args)
+    except (ValueError, FileNotFoundError, CheckpointError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+def learn(args: list[str]) -> int:
+    """Learn, or go on, in a run's folder."""
+    task, rest = _task(args)
+    cls = CONFIGS[task]
+    resume = rest[rest.index("--resume") + 1] if "--resume" in rest[:-1] else None
+    default = cls() if resume is None else read_config(Path(resume))[1]
+    config = tyro.cli(cls, args=rest, default=default, prog=f"python -m trainers.supervised --task {task}")
+    if resume is None:
+        learner = make_task(config)
+        folder = new_folder(Path(config.log_folder) / "supervised", task)
+        trainer = Trainer(learner, config, folder)
+    else:
+        folder = Path(resume)
+        _check_resumable(default, config)
+        trainer = Trainer(make_task(config), config, folder)
+        if (folder / "checkpoint.zip").exists():
+            trainer.load(folder / "checkpoint.zip")
+    stored = {key: value for key, value in dataclasses.asdict(config).items() if key != "resume"}
+    header = {"task": task, "config": stored, "versions": versions()}
+    write_atomically(folder / "config.yml", yaml.safe_dump(header, sort_keys=False).encode())
+    parameters = sum(p.numel() for p in trainer.model.parameters())
+    print(f"{task}: {type(trainer.model).__name__}, {parameters:,} parameters -> {folder}")
+    with tqdm(
+        total=config.epochs, initial=trainer.epoch, unit="epoch", disable=not config.progress, dynamic_ncols=True
+    ) as bar:
+
+        def progress(epoch: int, row: dict[str, float]) -> None:
+            score = trainer.task.score
+            bar.set_postfix_str(
+                f"{score} {row[f'train/{score}']:.4g}, validation {row[f'validation/{score}']:.4g}", refresh=False
+            )
+            bar.update(epoch - bar.n)
+
+        interrupted = trainer.fit(progress)
+    if interrupted:
+        again = f"python -m trainers.supervised --task {task} --resume {folder}"
+        print(f"Interrupted after epoch {trainer.epoch}. Go on with: {again}")
+        return 130
+    finish(trainer, config, folder)
+    return 0
+
+
+def finish(trainer: Trainer, config: SupervisedConfig, folder: Path) -> None:
+    """Print what the best epoch's network makes of the test set, and of the robot where it can drive it."""
+    arrays, meta = checkpoint.load(folder / "best_model.zip")
+    load_model(trainer.model, arrays, folder / "best_model.zip")
+    result: dict[str, Any] = trainer.evaluate("test")
+    score = trainer.task.score
+    print(
+        f"Test {score}: {result[score]:.6g} with the network of epoch {meta['epoch']} (best on validation: {meta[score]:.6g})"
+    )
+    if isinstance(config, RobotConfig):
+        variance = float(trainer.task.dataset("test").targets.var(dim=(0, 1)).sum())
+        result["relative"] = result[score] / variance
+        print(f"That is {result['relative']:.3g} of the variance of the targets.")
+        if config.direction == "inverse" and config.preset == "env":
+            print("RobotTrajectory-v0, 100 movements:")
+            for name, (mean, std) in drive(trainer.model).items():  # type: ignore[arg-type]
+                print(f"  {name:36s}{mean:8.1f} +- {std:.1f}")
+                result[f"return/{name}"] = mean
+    write_atomically(folder / "results.yml", yaml.safe_dump(result, sort_keys=False).encode())
+    print(f"Figures: python -m trainers.supervised plot {folder}")
+
+
+def read_config(folder: Path) -> tuple[str, SupervisedConfig]:
+    """Task and config of a run."""
+    path = folder / "config.yml"
+    if not path.is_file():
+        raise ValueError(f"'{folder}' is not a run folder: it has no config.yml.")
+    data = yaml.safe_load(path.read_text())
+    cls = choose("task", str(data.get("task")), CONFIGS)
+    known = [f.name for f in dataclasses.fields(cls)]
+    for key in data["config"]:
+        if key not in known:
+            raise ValueError(f"{path}: unknown key '{key}'. {nearest(key, known)}")
+    return data["task"], cls(**data["config"])
+
+
+def _task(args: list[str]) -> tuple[str, list[str]]:
+    """The task that is named, and the other arguments."""
+    for i, word in enumerate(args):
+        if word == "--task" and i + 1 < len(args):
+            choose("task", args[i + 1], CONFIGS)
+            return args[i + 1], args[:i] + args[i + 2 :]
+        if word.startswith("--task="):
+            choose("task", word.removeprefix("--task="), CONFIGS)
+            return word.removeprefix("--task="), args[:i] + args[i + 1 :]
+    print(USAGE)
+    raise SystemExit(0 if {"-h", "--help"} & set(args) else 2)
+
+
+def _check_resumable(stored: SupervisedConfig, config: SupervisedConfig) -> None:
+    free = {"resume", "progress", "device"} | (
+        {"epochs"} if config.schedule != "cosine" and config.epochs >= stored.epochs else set()
+    )
+    for f in dataclasses.fields(stored):
+        old, new = getattr(stored, f.name), getattr(config, f.name)
+        if old != new and f.name not in free:
+            raise ValueError(f"{f.name} was {old} in '{config.resume}' and cannot be {new} when resuming; start a new run.")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
