@@ -191,7 +191,10 @@ class _ThresholdConstants(NamedTuple):
 
 
 class _ThresholdALIF(torch.autograd.Function):
-    """`equations.threshold_alif` over a sequence, the layer's spikes fed back by `weight` (N, N) or not (None)."""
+    """`equations.threshold_alif` over a sequence, the layer's spikes fed back by `weight` (N, N) or not (None).
+
+    Everything is done step by step in memory that stays in the processor's cache; tensors as long as the sequence would not.
+    """
 
     @staticmethod
     def forward(
@@ -206,59 +209,57 @@ class _ThresholdALIF(torch.autograd.Function):
         c: _ThresholdConstants,
     ) -> tuple[Tensor, Tensor, Tensor]:
         start = (v, a, s)
-        beta = constant(c.beta, current.dtype, current.device)
         v_th = constant(c.v_th, current.dtype, current.device)
-        gain = 1.0 - alpha
-        out, pushed = torch.empty_like(current), current * gain
-        us, adapted = torch.empty_like(current), torch.empty_like(current)
-        feedback = None if weight is None else (weight * gain[:, None]).T.contiguous()
-        theta, moved = torch.empty_like(v), torch.empty_like(v)
-        for push, u, at, z in zip(pushed.unbind(), us.unbind(), adapted.unbind(), out.unbind(), strict=True):
+        out, potentials, adapted = (torch.empty_like(current) for _ in range(3))
+        theta, driven = torch.empty_like(v), torch.empty_like(v)
+        steps = zip(current.unbind(), potentials.unbind(), adapted.unbind(), out.unbind(), strict=True)
+        for x, vt, at, z in steps:
             torch.lerp(s, a, rho, out=at)
-            torch.add(v_th, at * beta, out=theta)
-            if feedback is not None:
-                push = torch.addmm(push, s, feedback)
-            v = torch.addcmul(push, v, alpha, out=moved).addcmul_(theta, s, value=-1.0)
-            torch.sub(v, theta, out=u)
-            torch.gt(u, 0.0, out=z)
-            a, s = at, z
-        ctx.save_for_backward(current, weight, alpha, rho, us, adapted, out, *start)
+            torch.add(v_th, at, alpha=c.beta, out=theta)
+            if weight is not None:
+                x = torch.addmm(x, s, weight.T, out=driven)
+            torch.lerp(x, v, alpha, out=vt).addcmul_(theta, s, value=-1.0)
+            torch.gt(vt, theta, out=z)
+            v, a, s = vt, at, z
+        ctx.save_for_backward(weight, alpha, rho, potentials, adapted, out, *start)
         ctx.c = c
         return out, v.clone(), a.clone()
 
     @staticmethod
     @first_derivative_only
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        current, weight, alpha, rho, us, adapted, out, v0, a0, s0 = ctx.saved_tensors
+        weight, alpha, rho, potentials, adapted, out, v0, a0, s0 = ctx.saved_tensors
         c = ctx.c
-        slopes = c.surrogate.derivative(us.clone())
-        before = torch.cat([s0[None], out[:-1]])  # spikes one step earlier
-        theta = adapted * c.beta + c.v_th
+        v_th = constant(c.v_th, out.dtype, out.device)
         gain = 1.0 - alpha
-        feedback = None if weight is None else weight * gain[:, None]
-        gvs, gas = torch.empty_like(out), torch.empty_like(out)
-        gz, gv, ga = grads[0].unbind(), grads[1].clone(), grads[2].clone()
-        from_next: Tensor | None = None  # what the next step makes of this step's spikes
-        thetas, slope, z = theta.unbind(), slopes.unbind(), before.unbind()
-        for t in range(out.shape[0] - 1, -1, -1):
-            g = gz[t] if from_next is None else gz[t] + from_next
-            gu = g * slope[t]
-            gv_t = torch.add(gv, gu, out=gvs[t])
-            ga_t = torch.add(ga, torch.addcmul(gu, gv_t, z[t]), alpha=-c.beta, out=gas[t])
-            # The step got the spikes of the step before through its weights, its reset and its adaptation.
-            from_next = torch.addcmul(ga_t, ga_t, rho, value=-1.0).addcmul_(gv_t, thetas[t], value=-1.0)
-            if feedback is not None:
-                from_next.addmm_(gv_t, feedback)
-            gv, ga = gv_t * alpha, ga_t * rho
-        pushed = gvs * gain
-        flat = pushed.flatten(0, 1)
-        g_weight = None if weight is None else flat.T @ before.flatten(0, 1)
-        whole = current if weight is None else current + before @ weight.T
-        potentials = torch.cat([v0[None], (us + theta)[:-1]])
-        adaptations = torch.cat([a0[None], adapted[:-1]])
-        g_alpha = torch.einsum("tbn,tbn->n", gvs, potentials - whole)
-        g_rho = torch.einsum("tbn,tbn->n", gas, adaptations - before)
-        return pushed, g_weight, g_alpha, g_rho, gv, ga, from_next, None
+        g_current = torch.empty_like(out)
+        gz, gi = grads[0].unbind(), g_current.unbind()
+        vs, adaptations, z = potentials.unbind(), adapted.unbind(), out.unbind()
+        theta, u, g, gu, gv_t, ga_t = (torch.empty_like(v0) for _ in range(6))
+        gv, ga = grads[1].clone(), grads[2].clone()
+        g_alpha, g_rho, from_next = torch.zeros_like(v0), torch.zeros_like(v0), torch.zeros_like(v0)
+        for t in range(len(vs) - 1, -1, -1):
+            v, a, s = (vs[t - 1], adaptations[t - 1], z[t - 1]) if t else (v0, a0, s0)
+            torch.add(v_th, adaptations[t], alpha=c.beta, out=theta)
+            slope = c.surrogate.derivative(torch.sub(vs[t], theta, out=u))
+            torch.add(gz[t], from_next, out=g)
+            torch.mul(g, slope, out=gu)
+            torch.add(gv, gu, out=gv_t)
+            torch.add(ga, torch.addcmul(gu, gv_t, s, out=g), alpha=-c.beta, out=ga_t)
+            torch.mul(gv_t, gain, out=gi[t])
+            # Spikes reach the next step through its adaptation, its reset and the weights.
+            torch.addcmul(ga_t, ga_t, rho, value=-1.0, out=from_next).addcmul_(gv_t, theta, value=-1.0)
+            if weight is not None:
+                from_next.addmm_(gi[t], weight)
+            # v - driven = (v - v_t - theta s) / (1 - alpha), from the equation of v_t
+            g_alpha.addcmul_(gv_t, torch.sub(v, vs[t], out=g).addcmul_(theta, s, value=-1.0))
+            g_rho.addcmul_(ga_t, torch.sub(a, s, out=g))
+            torch.mul(gv_t, alpha, out=gv)
+            torch.mul(ga_t, rho, out=ga)
+        g_weight = None
+        if weight is not None:
+            g_weight = g_current[1:].flatten(0, 1).T @ out[:-1].flatten(0, 1) + gi[0].T @ s0
+        return g_current, g_weight, g_alpha.sum(dim=0) / gain, g_rho.sum(dim=0), gv, ga, from_next, None
 
 
 class _AdLIF(torch.autograd.Function):
@@ -328,7 +329,7 @@ class _AdLIF(torch.autograd.Function):
         whole = current if weight is None else current + before @ weight.T
 
         def total(x: Tensor, y: Tensor) -> Tensor:
-            return torch.einsum("tbn,tbn->n", x, y)
+            return (x * y).sum(dim=(0, 1))
 
         g_alpha = total(ghs, v[:-1] - whole + w)
         g_rho = total(gws, w - a * v[1:] - b * out)
