@@ -4,7 +4,7 @@ from typing import Any, Protocol
 
 import jax
 
-State = Any  # a NamedTuple of arrays with at least `learning_rate`
+State = Any  # a NamedTuple of arrays
 Params = Any
 Metrics = dict[str, jax.Array]
 
@@ -13,7 +13,8 @@ class Strategy(Protocol):
     """Evolution as pure functions of (state, key): whoever holds the two can rebuild any member.
 
     A strategy sees arrays only. Fitness is maximised; non-finite fitness ranks worst; equal fitness shares its rank.
-    Schedules act by replacing fields of the state (`learning_rate`, `sigma`) between generations.
+    Schedules act by replacing fields of the state (`learning_rate`, `sigma`) between generations. All but `init` are traced
+    by JAX; a strategy whose attribute `on_host` is True has an `update` that must not be.
     """
 
     @property
