@@ -43,8 +43,3 @@ def check_population_size(population_size: int, antithetic: bool) -> None:
             f"population_size={population_size} is odd, but antithetic members come in pairs; use "
             f"{population_size + 1}, or antithetic=False."
         )
-
-
-def leaf_key(key: jax.Array, leaf: int, index: jax.Array) -> jax.Array:
-    """Counter-based key of one parameter array of one member (or pair): the same on any device and in any order."""
-    return jax.random.fold_in(jax.random.fold_in(key, leaf), index)
