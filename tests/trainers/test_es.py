@@ -1,3 +1,4 @@
+import json
 import subprocess
 import sys
 
@@ -44,7 +45,7 @@ state = strategy.init(jax.random.key(0), {{"w": jnp.ones((7, 9))}})
 state = state._replace(learning_rate=jnp.float32(0.1), sigma=jnp.float32(0.1))
 fitness = jnp.arange(90.0) ** 0.5
 after, _ = jax.jit(strategy.update)(on_all_devices(state), jax.random.key(1), fitness)
-print(jax.local_device_count(), after.opt_state.inner_state[0].mu["w"].tobytes().hex())
+print(jax.local_device_count(), after.opt_state.inner_state[0].mu["w"].ravel().tolist())
 """
 
 
@@ -53,6 +54,7 @@ def test_an_update_does_not_depend_on_the_number_of_devices() -> None:
         subprocess.run([sys.executable, "-c", UPDATE.format(devices=n)], capture_output=True, text=True, check=True)
         for n in (2, 3)
     ]
-    (two, a), (three, b) = (run.stdout.split() for run in done)
+    (two, a), (three, b) = (run.stdout.split(maxsplit=1) for run in done)
     assert (two, three) == ("2", "3")
-    assert a == b
+    a, b = json.loads(a), json.loads(b)
+    np.testing.assert_allclose(a, b, atol=1e-6 * np.abs(a).max())  # all but the last bits

@@ -143,8 +143,8 @@ def _counters(p: jax.Array) -> jax.Array:
 def _weighted_noise(params: Params, key: jax.Array, weights: jax.Array) -> Params:
     """sum_j weights_j eps_j over all draws j.
 
-    Shared out over the local devices in `PARTS` sums, which are then added in order: on any number of devices, the sum is
-    rounded in the same way.
+    Shared out over the local devices in `PARTS` sums, which are added in the same order on any number of devices; programs
+    for another number may still round the last bits differently.
     """
     mesh = Mesh(np.array(jax.local_devices()), ("device",))
     parts = PARTS + -PARTS % mesh.size

@@ -21,6 +21,7 @@ from trainers.strategies.types import Metrics, Params, check_population_size
 REFUSED = {
     "SV_CMA_ES": "it keeps several populations",
     "SV_Open_ES": "it keeps several populations",
+    "LM_MA_ES": "its numbers become NaN even on a quadratic of six parameters",
     "PersistentES": "it learns from parts of episodes",
     "NoiseReuseES": "it learns from parts of episodes",
 }
@@ -50,8 +51,8 @@ class EvosaxStrategy:
     algorithm's constructor, fields of its parameters, and "optimizer" (any of optax by name) with "learning_rate" where it
     has an optimiser.
 
-    Refused, with the reason, are those that keep several populations (SV_CMA_ES, SV_Open_ES) and those that learn from
-    parts of episodes (PersistentES, NoiseReuseES).
+    Refused, with the reason, are those that keep several populations (SV_CMA_ES, SV_Open_ES), those that learn from parts
+    of episodes (PersistentES, NoiseReuseES), and LM_MA_ES, which in evosax 0.3.2 becomes NaN.
     """
 
     name: str
