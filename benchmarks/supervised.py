@@ -97,9 +97,7 @@ def main(config: Config) -> None:
     small = Config(batch_size=16, steps=config.steps, channels=config.channels)
     data = batches(small, config.loss_steps, torch.float64)
     first, second = (np.array(learn(make(torch.float64, config.channels), fast, data)[0]) for fast in (True, False))
-    print(
-        f"losses over {config.loss_steps} steps: {first[0]:.4f} to {first[-1]:.4f}, at most {abs(first - second).max():.1e} apart"
-    )
+    print(f"losses of {len(first)} steps, {first[0]:.4f} to {first[-1]:.4f}, at most {abs(first - second).max():.1e} apart")
 
 
 if __name__ == "__main__":

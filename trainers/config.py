@@ -92,17 +92,6 @@ class RunConfig:
     """Generations to run."""
     n_timesteps: int | None = None
     """Stop after this many environment steps, if that comes first."""
-    learning_rate: float | str = 0.15
-    """Step size of the optimiser; a number or a schedule such as lin_0.15 or exp_0.2_0.995_0.001 (start, factor a
-    generation, least)."""
-    optimizer: str = "adam"
-    """Any optax optimiser."""
-    optimizer_kwargs: Options = field(default_factory=dict)
-    """Options of the optimiser, e.g. b2:0.99."""
-    weight_decay: float = 0.0
-    """Decoupled weight decay (for EC: pull of every connection probability towards 0)."""
-    antithetic: bool = False
-    """Draw members in opposite pairs."""
     episodes: int = 1
     """Episodes per member and generation (of each variant)."""
     eval_episodes: int = 16
@@ -134,7 +123,24 @@ class RunConfig:
 
 
 @dataclass
-class ECConfig(RunConfig):
+class OptimizerConfig(RunConfig):
+    """Options of the commands that follow an estimated gradient."""
+
+    learning_rate: float | str = 0.15
+    """Step size of the optimiser; a number or a schedule such as lin_0.15 or exp_0.2_0.995_0.001 (start, factor a
+    generation, least)."""
+    optimizer: str = "adam"
+    """Any optax optimiser."""
+    optimizer_kwargs: Options = field(default_factory=dict)
+    """Options of the optimiser, e.g. b2:0.99."""
+    weight_decay: float = 0.0
+    """Decoupled weight decay (for EC: pull of every connection probability towards 0)."""
+    antithetic: bool = False
+    """Draw members in opposite pairs."""
+
+
+@dataclass
+class ECConfig(OptimizerConfig):
     """Evolving Connectivity: evolve which one-bit synapses of a spiking network exist (arXiv 2305.17650)."""
 
     eps: float = 1e-3
@@ -142,7 +148,7 @@ class ECConfig(RunConfig):
 
 
 @dataclass
-class ESConfig(RunConfig):
+class ESConfig(OptimizerConfig):
     """Evolution strategy with Gaussian perturbations of real-valued weights (arXiv 1703.03864)."""
 
     policy: str = "DenseSNNPolicy"
@@ -160,12 +166,35 @@ class ESConfig(RunConfig):
     """How fitness becomes weights: centred ranks, or standardized ones (divided by their standard deviation)."""
     l2: float = 0.0
     """Penalty on the mean square of a member's parameters, taken off its fitness."""
+    strategy: str = "ES"
+    """ES, or any strategy of evosax by name, e.g. SNES (extra `evosax`), which starts with sigma and to which learning_rate,
+    optimizer, antithetic, weight_decay, ranks and l2 do not apply."""
+    strategy_kwargs: Options = field(default_factory=dict)
+    """Options of evosax's strategy, e.g. lr_std_init:0.1."""
+
+
+@dataclass
+class CMAESConfig(RunConfig):
+    """CMA-ES by pycma: evolve all weights of a network, and learn how they should vary together (arXiv 1604.00772)."""
+
+    policy: str = "MlpPolicy"
+    """Network: DenseSNNPolicy, GRUPolicy, LSTMPolicy, MlpPolicy or HebbianPolicy; for images CnnPolicy or HebbianCnnPolicy."""
+    population_size: int = 0
+    """Members per generation; 0 for pycma's own, 4 + 3 ln(number of parameters)."""
+    variant: str = "auto"
+    """What the covariance matrix may be: full, vd, vkd, sep (diagonal), or auto, the richest that fits the memory."""
+    sigma0: float = 0.3
+    """Standard deviation of the first members around the initial network."""
+    restarts: int = 0
+    """How often, at most, the search starts again, with twice the population."""
+    patience: int = 50
+    """Iterations without a better median fitness after which it does."""
 
 
 SHORTHANDS = ("hebb_rule", "init_weights")
 """Flags for options of the network; they become part of `policy_kwargs`."""
 
-CONFIGS: dict[str, type[RunConfig]] = {"ec": ECConfig, "es": ESConfig}
+CONFIGS: dict[str, type[RunConfig]] = {"cma_es": CMAESConfig, "ec": ECConfig, "es": ESConfig}
 RUN_ONLY = {"generations", "n_timesteps", "save_every", "log_folder", "folder", "track", "progress", "resume", *SHORTHANDS}
 
 

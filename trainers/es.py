@@ -8,12 +8,16 @@ from policies.population.types import PopulationNetwork
 from trainers.evolution import EvolutionAlgorithm
 from trainers.schedules import make_generation_schedule
 from trainers.strategies import EvolutionStrategy
+from trainers.strategies.evosax import EvosaxStrategy
 
 
 class ES(EvolutionAlgorithm):
-    """OpenAI-ES (arXiv 1703.03864): evolves real-valued weights by Gaussian perturbations.
+    """OpenAI-ES (arXiv 1703.03864): evolves real-valued weights by Gaussian perturbations; or any strategy of evosax.
 
-    See `EvolutionStrategy` for the equations and `EvolutionAlgorithm` for the loop and its arguments.
+    See `EvolutionStrategy` for the equations and `EvolutionAlgorithm` for the loop and its arguments. With a `strategy` of
+    evosax (see `EvosaxStrategy`), of the arguments below only `population_size`, `strategy_kwargs` and `sigma` count: the
+    value that sigma starts with is the standard deviation that the strategy starts with. The others are of OpenAI-ES alone,
+    since the strategy has ways of its own; its options, a learning rate among them, are given in `strategy_kwargs`.
 
     :param population_size: members per generation, even when antithetic
     :param learning_rate: step size of the optimiser, a number or a schedule such as "lin_0.01" or "exp_0.2_0.995_0.001"
@@ -23,6 +27,8 @@ class ES(EvolutionAlgorithm):
     :param optimizer: any optax optimiser by name, with `optimizer_kwargs`
     :param ranks: how fitness becomes weights, "centred" ranks or "standardized" ones
     :param l2: penalty on the mean square of a member's parameters, taken off its fitness
+    :param strategy: "ES", or a name in `evosax.algorithms.algorithms`, such as "SNES" (extra `evosax`)
+    :param strategy_kwargs: options of evosax's strategy, such as {"lr_std_init": 0.1}
     """
 
     def __init__(
@@ -38,12 +44,34 @@ class ES(EvolutionAlgorithm):
         optimizer_kwargs: dict[str, Any] | None = None,
         ranks: str = "centred",
         l2: float = 0.0,
+        strategy: str = "ES",
+        strategy_kwargs: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
-        if make_generation_schedule(sigma, "sigma")(1.0, 0) <= 0:
+        first_sigma = make_generation_schedule(sigma, "sigma")(1.0, 0)
+        if first_sigma <= 0:
             raise ValueError(f"sigma={sigma} must be positive.")
-        strategy = EvolutionStrategy(population_size, antithetic, weight_decay, optimizer, optimizer_kwargs or {}, ranks, l2)
-        super().__init__(policy, env, strategy, learning_rate, sigma=sigma, **kwargs)
+        self.given = {
+            "population_size": population_size,
+            "learning_rate": learning_rate,
+            "sigma": sigma,
+            "antithetic": antithetic,
+            "weight_decay": weight_decay,
+            "optimizer": optimizer,
+            "optimizer_kwargs": optimizer_kwargs or {},
+            "ranks": ranks,
+            "l2": l2,
+            "strategy": strategy,
+            "strategy_kwargs": strategy_kwargs or {},
+        }
+        if strategy != "ES":
+            other = EvosaxStrategy(strategy, population_size, first_sigma, strategy_kwargs or {})
+            super().__init__(policy, env, other, None, **kwargs)
+            return
+        if strategy_kwargs:
+            raise ValueError(f"strategy_kwargs={strategy_kwargs} are options of evosax's strategies; 'ES' has none of them.")
+        own = EvolutionStrategy(population_size, antithetic, weight_decay, optimizer, optimizer_kwargs or {}, ranks, l2)
+        super().__init__(policy, env, own, learning_rate, sigma=sigma, **kwargs)
 
     def params_like(self, network: PopulationNetwork, key: jax.Array) -> Any:
         if network.one_bit:
@@ -51,18 +79,7 @@ class ES(EvolutionAlgorithm):
         return network.init(key)
 
     def arguments(self) -> dict[str, Any]:
-        s = self.strategy
-        assert isinstance(s, EvolutionStrategy)
-        return super().arguments() | {
-            "population_size": s.population_size,
-            "sigma": self.sigma,
-            "antithetic": s.antithetic,
-            "weight_decay": s.weight_decay,
-            "optimizer": s.optimizer,
-            "optimizer_kwargs": dict(s.optimizer_kwargs),
-            "ranks": s.ranks,
-            "l2": s.l2,
-        }
+        return super().arguments() | self.given
 
 
 if __name__ == "__main__":

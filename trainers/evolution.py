@@ -45,7 +45,8 @@ class EvolutionAlgorithm(BaseAlgorithm):
     :param policy: "RSNNPolicy", "DenseSNNPolicy", "GRUPolicy", "LSTMPolicy", "MlpPolicy" or "HebbianPolicy"; for
         images "CnnPolicy" or "HebbianCnnPolicy"
     :param env: a VecEnv, an environment or an id; Brax ids are played in one jitted program
-    :param learning_rate: step size of the optimiser, a number or a schedule of `trainers.schedules`
+    :param learning_rate: step size of the optimiser, a number or a schedule of `trainers.schedules`; None when the strategy
+        has none
     :param sigma: a further hyper-parameter of that name in the strategy's state, likewise
     :param episodes: episodes per member and generation
     :param eval_episodes: episodes of the mean network; 0 for none
@@ -71,7 +72,7 @@ class EvolutionAlgorithm(BaseAlgorithm):
         policy: str | type[EvolvedPolicy],
         env: str | gymnasium.Env | VecEnv | None,
         strategy: Strategy,
-        learning_rate: float | str,
+        learning_rate: float | str | None,
         sigma: float | str | None = None,
         episodes: int = 1,
         eval_episodes: int = 16,
@@ -104,9 +105,8 @@ class EvolutionAlgorithm(BaseAlgorithm):
             policy = POLICIES[find_network(policy)]
         self.strategy = strategy
         self.sigma = sigma
-        self.schedules = {"learning_rate": make_generation_schedule(learning_rate, "learning_rate")}
-        if sigma is not None:
-            self.schedules["sigma"] = make_generation_schedule(sigma, "sigma")
+        scheduled = {"learning_rate": learning_rate, "sigma": sigma}
+        self.schedules = {n: make_generation_schedule(v, n) for n, v in scheduled.items() if v is not None}
         self.episodes, self.eval_episodes, self.eval_every = episodes, eval_episodes, eval_every
         self.normalize_obs, self.chunk_steps = normalize_obs, chunk_steps
         self.env_id = env if isinstance(env, str) else None
@@ -141,8 +141,8 @@ class EvolutionAlgorithm(BaseAlgorithm):
 
     def arguments(self) -> dict[str, Any]:
         """Constructor arguments in plain values, from which a saved model is built again."""
-        return {
-            "learning_rate": self.learning_rate,
+        rate = {} if self.learning_rate is None else {"learning_rate": self.learning_rate}
+        return rate | {
             "episodes": self.episodes,
             "eval_episodes": self.eval_episodes,
             "eval_every": self.eval_every,
@@ -162,9 +162,11 @@ class EvolutionAlgorithm(BaseAlgorithm):
         self.network = self.policy.network
         self.root_key = jax.random.key(int(self.seed or 0))
         init_key, params_key = jax.random.split(jax.random.fold_in(self.root_key, 2**31))
-        self.state = self.strategy.init(init_key, self.params_like(self.network, params_key))
+        params = self.params_like(self.network, params_key)
+        self.state = self.strategy.init(init_key, params)
         self.moments = Moments.empty(normalized_size(self.observation_space))
-        self._update = jax.jit(self.strategy.update)
+        on_host = getattr(self.strategy, "on_host", False)
+        self._update = self.strategy.update if on_host else jax.jit(self.strategy.update)
         self._mean = jax.jit(self.strategy.mean)
         self._params_of = _members_and_mean(self.strategy)
         self.policy.set_mean(self._mean(self.state), self.moments)

@@ -14,6 +14,7 @@ from stable_baselines3.common.logger import Logger, TensorBoardOutputFormat
 from policies.names import choose
 from trainers import checkpoint
 from trainers.checkpoint import CheckpointError, write_atomically
+from trainers.cma_es import CMAES
 from trainers.config import CONFIGS, RunConfig, constructor_arguments, from_dict
 from trainers.ec import EC
 from trainers.es import ES
@@ -21,7 +22,7 @@ from trainers.evolution import EvolutionAlgorithm
 from trainers.make_env import versions
 from trainers.plots import learning_curve
 
-ALGORITHMS: dict[str, type[EvolutionAlgorithm]] = {"ec": EC, "es": ES}
+ALGORITHMS: dict[str, type[EvolutionAlgorithm]] = {"cma_es": CMAES, "ec": EC, "es": ES}
 FRESH_SEED = 1_000_003  # start states of the comparison before and after, apart from those of training
 COMPARED_EPISODES = 32
 
@@ -44,7 +45,7 @@ def run(algorithm: str, config: RunConfig) -> bool:
             write_atomically(folder / "config.yml", yaml.safe_dump(header, sort_keys=False).encode())
     outputs: list[Any] = [TensorBoardOutputFormat(str(folder))]
     model.set_logger(Logger(str(folder), outputs))
-    print(f"{algorithm.upper()} on {config.env}: {config.policy}, population {config.population_size} -> {folder}")
+    print(f"{cls.__name__} on {config.env}: {config.policy}, population {model.strategy.population_size} -> {folder}")
     tracker = _wandb_run(algorithm, config, folder) if config.track else None
     model.learn(
         total_timesteps=None if config.n_timesteps is None else config.n_timesteps - model.num_timesteps,

@@ -1,8 +1,11 @@
-"""Random bits of given probability, drawn straight into packed words.
+"""Random bits of given probability, drawn straight into packed words, and normal numbers.
 
 `jax.random.bits` runs its cipher as a loop over whole arrays on CPU; written out elementwise, the same cipher fuses
-with the comparison and the packing, and a member's masks are drawn several times faster with nothing in between.
+with the comparison and the packing, or with what normal numbers are added to, and a member is drawn several times faster
+with nothing in between.
 """
+
+import math
 
 import jax
 import jax.numpy as jnp
@@ -49,3 +52,25 @@ def bernoulli_words(key: jax.Array, thresholds: jax.Array, flip: jax.Array | boo
             bit = 4 * quad + j
             words |= (draw.astype(jnp.int32) < thresholds[bit]).astype(jnp.uint32) << bit
     return words
+
+
+def normal_pairs(key: jax.Array, t: jax.Array, index: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Two arrays of independent standard normal numbers, float32 of the shape of t, by Box & Muller (1958).
+
+    One block of the cipher gives two numbers; they lie within +-6.8. The cosine and the sine are those of Taylor over an
+    eighth of a turn to either side, to 3e-7; the quarter turn comes from two bits of the angle's own.
+
+    :param key: a threefry key
+    :param t: uint32 counters
+    :param index: uint32; every pair of counter and index gives numbers of its own
+    """
+    a, b = threefry2x32(jax.random.key_data(key), t, jnp.full_like(t, index))
+    radius = jnp.sqrt(-2.0 * jnp.log((a.astype(jnp.float32) + 0.5) * 2.0**-32))
+    x = ((b & 0x3FFFFFFF).astype(jnp.int32) - (1 << 29)).astype(jnp.float32) * (math.pi / 2**31)
+    xx = x * x
+    sine = x * (1.0 + xx * (-1 / 6 + xx * (1 / 120 - xx / 5040)))
+    cosine = 1.0 + xx * (-1 / 2 + xx * (1 / 24 + xx * (-1 / 720 + xx / 40320)))
+    swapped, negative = (b >> 30) & 1 != 0, b >> 31 != 0
+    radius = jnp.where(negative, -radius, radius)
+    first, second = jnp.where(swapped, -sine, cosine), jnp.where(swapped, cosine, sine)
+    return radius * first, radius * second

@@ -1,5 +1,6 @@
 """Evolution strategy with Gaussian perturbations (Salimans et al. 2017, arXiv 1703.03864)."""
 
+import functools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,12 +8,19 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
+from jax.sharding import Mesh, PartitionSpec
 
 from policies.names import choose
+from trainers.strategies.bits import normal_pairs
 from trainers.strategies.optimizers import descend, make_optimizer
 from trainers.strategies.ranks import SHAPINGS
-from trainers.strategies.types import Metrics, Params, check_population_size, leaf_key
+from trainers.strategies.types import Metrics, Params, check_population_size
+
+Pairs = list[tuple[jax.Array, jax.Array]]
+PARTS = 16  # sums of the update, whatever the number of devices
+BLOCK = 4  # draws added to a sum together
 
 
 class ESState(NamedTuple):
@@ -33,7 +41,7 @@ class EvolutionStrategy:
         mean <- mean + optimiser(g) - learning_rate * weight_decay * mean
 
     With `antithetic=False` every member has its own eps and g = -(1 / (P sigma)) sum_i w_i eps_i. Perturbations are
-    regenerated from their keys for the update, never stored.
+    regenerated from (key, leaf, index) for the update, never stored.
 
     With optimizer="sgd", ranks="standardized", l2=0.01 and weight_decay=0 it is the strategy with which Hebbian rules were
     evolved (Najarro & Risi, NeurIPS 2020, arXiv 2007.02686, released code). There, the penalty leaves out what is evolved
@@ -69,23 +77,18 @@ class EvolutionStrategy:
 
         def draw(member: jax.Array) -> Params:
             step = state.sigma * self._sign(member)
-            return jax.tree.map(lambda p, e: p + step * e, state.params, self._noise(state, key, member))
+            noise = _noise(state.params, key, member // 2 if self.antithetic else member)
+            return jax.tree.map(lambda p, e: p + step * e, state.params, noise)
 
-        return lax.map(draw, members, batch_size=16)
+        return lax.map(draw, members)
 
     def update(self, state: ESState, key: jax.Array, fitness: jax.Array) -> tuple[ESState, Metrics]:
         if self.l2:
             fitness = fitness - self.l2 * self._mean_squares(state, key)
         ranks = SHAPINGS[self.ranks](fitness)
-        stride = 2 if self.antithetic else 1
         weights = ranks[::2] - ranks[1::2] if self.antithetic else ranks
 
-        def add_draw(total: Params, i: jax.Array) -> tuple[Params, None]:
-            noise = self._noise(state, key, i * stride)
-            return jax.tree.map(lambda t, e: t + weights[i] * e, total, noise), None
-
-        zero = jax.tree.map(jnp.zeros_like, state.params)
-        total, _ = lax.scan(add_draw, zero, jnp.arange(weights.shape[0]))
+        total = _weighted_noise(state.params, key, weights)
         gradient = jax.tree.map(lambda t: -t / (self.population_size * state.sigma), total)
         params, opt_state = descend(
             self._optimizer, state.opt_state, state.params, gradient, state.learning_rate, self.weight_decay
@@ -118,8 +121,53 @@ class EvolutionStrategy:
 
         return lax.map(mean_square, jnp.arange(self.population_size))
 
-    def _noise(self, state: ESState, key: jax.Array, member: jax.Array) -> Params:
-        draw = member // 2 if self.antithetic else member
-        leaves, structure = jax.tree.flatten(state.params)
-        noise = [jax.random.normal(leaf_key(key, i, draw), p.shape, p.dtype) for i, p in enumerate(leaves)]
-        return jax.tree.unflatten(structure, noise)
+
+def _noise(params: Params, key: jax.Array, draw: jax.Array) -> Params:
+    """Standard normal numbers of one draw for every leaf."""
+
+    def of_leaf(i: int, p: jax.Array) -> jax.Array:
+        half = jnp.arange(2)[:, None]
+        t = jnp.broadcast_to(_counters(p), (2, (p.size + 1) // 2))
+        # Both numbers of a pair are computed for each half: putting two arrays together would take longer.
+        numbers = jnp.where(half == 0, *normal_pairs(jax.random.fold_in(key, i), t, draw))
+        return numbers.reshape(-1)[: p.size].reshape(p.shape).astype(p.dtype)
+
+    leaves, structure = jax.tree.flatten(params)
+    return jax.tree.unflatten(structure, [of_leaf(i, p) for i, p in enumerate(leaves)])
+
+
+def _counters(p: jax.Array) -> jax.Array:
+    return jnp.arange((p.size + 1) // 2, dtype=jnp.uint32)
+
+
+def _weighted_noise(params: Params, key: jax.Array, weights: jax.Array) -> Params:
+    """sum_j weights_j eps_j over all draws j.
+
+    Shared out over the local devices in `PARTS` sums, which are added in the same order on any number of devices; programs
+    for another number may still round the last bits differently.
+    """
+    mesh = Mesh(np.array(jax.local_devices()), ("device",))
+    parts = PARTS + -PARTS % mesh.size
+    blocks = math.ceil(weights.shape[0] / (PARTS * BLOCK))
+    shape = (parts, blocks, BLOCK)
+    draws = jnp.arange(math.prod(shape), dtype=jnp.uint32).reshape(shape)
+    weights = jnp.pad(weights, (0, math.prod(shape) - weights.shape[0])).reshape(shape)  # draws past the end weigh nothing
+    leaves, structure = jax.tree.flatten(params)
+    keys = [jax.random.fold_in(key, i) for i in range(len(leaves))]
+    zero = [(jnp.zeros((p.size + 1) // 2),) * 2 for p in leaves]  # the halves of each leaf, see `_noise`
+
+    def add_block(total: Pairs, block: tuple[jax.Array, jax.Array]) -> tuple[Pairs, None]:
+        for draw, weight in zip(*block, strict=True):
+            noise = [normal_pairs(k, _counters(p), draw) for k, p in zip(keys, leaves, strict=True)]
+            total = jax.tree.map(lambda t, e, w=weight: t + w * e, total, noise)
+        return total, None
+
+    def add_parts(draws: jax.Array, weights: jax.Array) -> Pairs:
+        sums = lax.map(lambda part: lax.scan(add_block, zero, part)[0], (draws, weights))
+        everyone = lax.all_gather(sums, "device", tiled=True)
+        return jax.tree.map(lambda x: functools.reduce(jnp.add, [x[i] for i in range(PARTS)]), everyone)
+
+    split, whole = PartitionSpec("device"), PartitionSpec()
+    add_all = jax.shard_map(add_parts, mesh=mesh, in_specs=split, out_specs=whole, check_vma=False)
+    sums = [jnp.concatenate(halves)[: p.size] for p, halves in zip(leaves, add_all(draws, weights), strict=True)]
+    return jax.tree.unflatten(structure, [x.reshape(p.shape).astype(p.dtype) for p, x in zip(leaves, sums, strict=True)])

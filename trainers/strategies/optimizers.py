@@ -2,6 +2,7 @@
 
 import difflib
 import inspect
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -15,15 +16,21 @@ def make_optimizer(name: str, **kwargs: Any) -> optax.GradientTransformationExtr
     ValueError names the nearest optimiser when optax has none of that name that takes a learning rate, and when the
     optimiser refuses a keyword.
     """
+    factory = find_optimizer(name)
+    try:
+        return optax.inject_hyperparams(factory)(learning_rate=0.0, **kwargs)
+    except TypeError as error:
+        raise ValueError(f"optax.{name} refuses optimizer_kwargs={kwargs}: {error}.") from error
+
+
+def find_optimizer(name: str) -> Callable[..., Any]:
+    """`optax.<name>`; ValueError with the nearest name when optax has none of that name that takes a learning rate."""
     factory = getattr(optax, name, None)
     if not callable(factory) or "learning_rate" not in inspect.signature(factory).parameters:
         known = [n for n in dir(optax) if _takes_learning_rate(getattr(optax, n))]
         near = difflib.get_close_matches(name, known, n=1, cutoff=0.0)[0]
         raise ValueError(f"Unknown optimizer '{name}'. Did you mean '{near}'? Known: {', '.join(known)}.")
-    try:
-        return optax.inject_hyperparams(factory)(learning_rate=0.0, **kwargs)
-    except TypeError as error:
-        raise ValueError(f"optax.{name} refuses optimizer_kwargs={kwargs}: {error}.") from error
+    return factory
 
 
 def descend(

@@ -4,7 +4,7 @@ from typing import Any, Protocol
 
 import jax
 
-State = Any  # a NamedTuple of arrays with at least `learning_rate`
+State = Any  # a NamedTuple of arrays
 Params = Any
 Metrics = dict[str, jax.Array]
 
@@ -13,7 +13,8 @@ class Strategy(Protocol):
     """Evolution as pure functions of (state, key): whoever holds the two can rebuild any member.
 
     A strategy sees arrays only. Fitness is maximised; non-finite fitness ranks worst; equal fitness shares its rank.
-    Schedules act by replacing fields of the state (`learning_rate`, `sigma`) between generations.
+    Schedules act by replacing fields of the state (`learning_rate`, `sigma`) between generations. All but `init` are traced
+    by JAX; a strategy whose attribute `on_host` is True has an `update` that must not be.
     """
 
     @property
@@ -42,8 +43,3 @@ def check_population_size(population_size: int, antithetic: bool) -> None:
             f"population_size={population_size} is odd, but antithetic members come in pairs; use "
             f"{population_size + 1}, or antithetic=False."
         )
-
-
-def leaf_key(key: jax.Array, leaf: int, index: jax.Array) -> jax.Array:
-    """Counter-based key of one parameter array of one member (or pair): the same on any device and in any order."""
-    return jax.random.fold_in(jax.random.fold_in(key, leaf), index)

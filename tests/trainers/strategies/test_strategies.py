@@ -14,7 +14,7 @@ from trainers.strategies import (
     doubled_centred_ranks,
     standardized_ranks,
 )
-from trainers.strategies.bits import bernoulli_words, threefry2x32
+from trainers.strategies.bits import bernoulli_words, normal_pairs, threefry2x32
 
 KERNELS = {"a": jax.ShapeDtypeStruct((40, 3), bool), "b": jax.ShapeDtypeStruct((5, 2), bool)}
 
@@ -267,3 +267,34 @@ def test_bad_arguments() -> None:
         EvolutionStrategy(8, optimizer_kwargs={"beta": 1})
     with pytest.raises(ValueError, match=r"eps=0\.6 must lie"):
         EvolvingConnectivity(8, eps=0.6)
+
+
+@pytest.mark.parametrize("antithetic", [False, True])
+def test_es_draws_are_normal_and_depend_on_the_member_alone(antithetic: bool) -> None:
+    from scipy.stats import kstest
+
+    strategy = EvolutionStrategy(8, antithetic=antithetic)
+    params = {"a": jnp.zeros((99, 51)), "b": jnp.zeros(3)}  # sizes are odd
+    state = strategy.init(jax.random.key(0), params)._replace(sigma=jnp.float32(1.0))
+    everyone = strategy.sample(state, jax.random.key(4), jnp.arange(8))
+    some = strategy.sample(state, jax.random.key(4), jnp.array([7, 2]))
+    for n in params:
+        np.testing.assert_array_equal(some[n], everyone[n][jnp.array([7, 2])])
+    draws = np.asarray(everyone["a"]).reshape(8, -1)[:: 2 if antithetic else 1]
+    assert kstest(draws.ravel(), "norm").pvalue > 0.001
+    rows = np.concatenate([draws[:, :2524], draws[:, 2524:5048]])  # halves come from one block of the cipher
+    correlation = np.corrcoef(rows) - np.eye(len(rows))
+    assert np.abs(correlation).max() < 0.09
+    assert np.abs(np.corrcoef(rows**2) - np.eye(len(rows))).max() < 0.09
+    assert len(np.unique(np.asarray(everyone["b"]).round(6))) == 24
+
+
+def test_normal_numbers_are_those_of_box_and_muller() -> None:
+    t = jnp.arange(5000, dtype=jnp.uint32)
+    a, b = threefry2x32(jax.random.key_data(jax.random.key(2)), t, jnp.full_like(t, 9))
+    radius = np.sqrt(-2 * np.log((np.asarray(a, np.float64) + 0.5) / 2**32))
+    quarter, rest = np.divmod(np.asarray(b, np.int64), 1 << 30)
+    angle = (quarter + rest / 2**30 - 0.5) * np.pi / 2
+    first, second = normal_pairs(jax.random.key(2), t, jnp.uint32(9))
+    np.testing.assert_allclose(first, radius * np.cos(angle), atol=3e-6)
+    np.testing.assert_allclose(second, radius * np.sin(angle), atol=3e-6)
