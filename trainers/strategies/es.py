@@ -143,15 +143,15 @@ def _counters(p: jax.Array) -> jax.Array:
 def _weighted_noise(params: Params, key: jax.Array, weights: jax.Array) -> Params:
     """sum_j weights_j eps_j over all draws j.
 
-    Shared out over the local devices in `PARTS` sums, which are added in the same order on any number of devices; programs
-    for another number may still round the last bits differently.
+    Shared out over the local devices in `PARTS` sums, which are added in the same order on any number of devices. (Weights
+    cut by the compiler's own partitioning, not by the device's number, would be rounded as they are cut.)
     """
     mesh = Mesh(np.array(jax.local_devices()), ("device",))
-    parts = PARTS + -PARTS % mesh.size
+    share = math.ceil(PARTS / mesh.size)  # sums of each device; those past the last are of draws that weigh nothing
     blocks = math.ceil(weights.shape[0] / (PARTS * BLOCK))
-    shape = (parts, blocks, BLOCK)
+    shape = (PARTS, blocks, BLOCK)
     draws = jnp.arange(math.prod(shape), dtype=jnp.uint32).reshape(shape)
-    weights = jnp.pad(weights, (0, math.prod(shape) - weights.shape[0])).reshape(shape)  # draws past the end weigh nothing
+    weights = jnp.pad(weights, (0, math.prod(shape) - weights.shape[0])).reshape(shape)
     leaves, structure = jax.tree.flatten(params)
     keys = [jax.random.fold_in(key, i) for i in range(len(leaves))]
     zero = [(jnp.zeros((p.size + 1) // 2),) * 2 for p in leaves]  # the halves of each leaf, see `_noise`
@@ -163,11 +163,12 @@ def _weighted_noise(params: Params, key: jax.Array, weights: jax.Array) -> Param
         return total, None
 
     def add_parts(draws: jax.Array, weights: jax.Array) -> Pairs:
-        sums = lax.map(lambda part: lax.scan(add_block, zero, part)[0], (draws, weights))
+        own = lax.axis_index("device") * share + jnp.arange(share)
+        mine = draws[own % PARTS], jnp.where((own < PARTS)[:, None, None], weights[own % PARTS], 0.0)
+        sums = lax.map(lambda part: lax.scan(add_block, zero, part)[0], mine)
         everyone = lax.all_gather(sums, "device", tiled=True)
         return jax.tree.map(lambda x: functools.reduce(jnp.add, [x[i] for i in range(PARTS)]), everyone)
 
-    split, whole = PartitionSpec("device"), PartitionSpec()
-    add_all = jax.shard_map(add_parts, mesh=mesh, in_specs=split, out_specs=whole, check_vma=False)
+    add_all = jax.shard_map(add_parts, mesh=mesh, in_specs=PartitionSpec(), out_specs=PartitionSpec(), check_vma=False)
     sums = [jnp.concatenate(halves)[: p.size] for p, halves in zip(leaves, add_all(draws, weights), strict=True)]
     return jax.tree.unflatten(structure, [x.reshape(p.shape).astype(p.dtype) for p, x in zip(leaves, sums, strict=True)])
