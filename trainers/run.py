@@ -15,13 +15,15 @@ from policies.names import choose
 from trainers import checkpoint
 from trainers.checkpoint import CheckpointError, write_atomically
 from trainers.config import CONFIGS, RunConfig, constructor_arguments, from_dict
+from trainers.dc import DC
 from trainers.ec import EC
 from trainers.es import ES
 from trainers.evolution import EvolutionAlgorithm
 from trainers.make_env import versions
 from trainers.plots import learning_curve
+from trainers.satr import SATR
 
-ALGORITHMS: dict[str, type[EvolutionAlgorithm]] = {"ec": EC, "es": ES}
+ALGORITHMS: dict[str, type[EvolutionAlgorithm]] = {"ec": EC, "es": ES, "dc": DC, "satr": SATR}
 FRESH_SEED = 1_000_003  # start states of the comparison before and after, apart from those of training
 COMPARED_EPISODES = 32
 
