@@ -81,7 +81,7 @@ def test_each_distribution_climbs_by_its_own_samples() -> None:
     np.testing.assert_allclose(second.fitness, values.reshape(3, 12).mean(1), rtol=1e-5)
 
 
-def _judged(order: list[int], size: int = 62):
+def _judged(order: list[int], size: int = 63):
     """Fitness by candidate (those named first are best): members are dealt to candidates in order, evenly."""
     groups = 6
     owners = np.array([i * groups // size for i in range(size)])
@@ -91,7 +91,7 @@ def _judged(order: list[int], size: int = 62):
 @pytest.mark.parametrize("name", OPERATORS)
 def test_the_best_of_parents_and_children_are_kept_as_they_were_played(name: str) -> None:
     strategy = DistributionalCrossover(
-        62, 3, crossover=name, crossover_only=True, offspring_ratio=1.0, selection="deployed", jitter=0.2, mutation=0.3
+        63, 3, crossover=name, crossover_only=True, offspring_ratio=1.0, selection="deployed", jitter=0.2, mutation=0.3
     )
     owners, values = _judged([4, 1, 3, 0, 2, 5])
     played: list[np.ndarray] = []

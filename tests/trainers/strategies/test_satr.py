@@ -104,10 +104,10 @@ def test_equal_fitness_changes_nothing() -> None:
 def test_a_region_that_never_binds_is_ec() -> None:
     satr = SignalAwareTrustRegion(64, optimizer="adam", kl_max=1e9)
     ec = EvolvingConnectivity(64)
-    a, b = _start(satr, 0.15), _start(ec, 0.15)
+    a, b, ours, theirs = _start(satr, 0.15), _start(ec, 0.15), _generation(satr), _generation(ec)
     for t in range(4):
-        a, metrics = _generation(satr)(a, jax.random.key(t))
-        b, _ = _generation(ec)(b, jax.random.key(t))
+        a, metrics = ours(a, jax.random.key(t))
+        b, _ = theirs(b, jax.random.key(t))
         assert float(metrics["signal"]) > 0
     np.testing.assert_allclose(_rho(a), _rho(b), atol=1e-5)
 
@@ -117,11 +117,11 @@ def test_small_populations_keep_what_does_not_matter_undecided() -> None:
     decided = {}
     for name, strategy, rate in (("ec", EvolvingConnectivity(48), 0.15), ("satr", SignalAwareTrustRegion(48), 100.0)):
         state, generation = _start(strategy, rate), _generation(strategy)
-        for t in range(40):
+        for t in range(25):
             state, _ = generation(state, jax.random.key(t))
         assert (_rho(state)[: SIZE // 2] > 0.5).mean() > 0.95
         decided[name] = np.abs(_rho(state)[SIZE // 2 :] - 0.5).mean()
-    assert decided["satr"] < 0.75 * decided["ec"]
+    assert decided["satr"] < 0.7 * decided["ec"]
 
 
 def test_bad_arguments() -> None:
