@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from trainers.strategies.crossover import OPERATORS
 
 SIZE = 6
-PROBABILITIES = st.lists(st.floats(0.001, 0.999, width=32), min_size=SIZE, max_size=SIZE).map(np.float32)
+PROBABILITIES = st.lists(st.integers(1, 999), min_size=SIZE, max_size=SIZE).map(lambda x: np.float32(x) / 1000)
 COMPILED = {name: jax.jit(operator) for name, operator in OPERATORS.items()}
 
 
