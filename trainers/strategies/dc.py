@@ -1,7 +1,8 @@
 """Distributional Crossover: several probability tables that evolve connectivity each, and are crossed and selected."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from itertools import combinations
 from typing import Any, NamedTuple
 
 import jax
@@ -144,32 +145,16 @@ class DistributionalCrossover:
 
     def sample(self, state: DCState, key: jax.Array, members: jax.Array) -> Kernels:
         """Packed masks of these members: uint32 (len(members), W, N) by kernel."""
-        one = _row(state.rho, 0)
-        owners = jnp.asarray(self._owners(self.num_distributions))
+        owners, planes = self._either(state, self._all_planes, self._own_planes, state, key)
 
-        def draw(planes: jax.Array, owners: jax.Array) -> jax.Array:
-            def words(member: jax.Array) -> jax.Array:
-                return masks.member_words(key, planes[owners[member]], member, self.antithetic)
+        def words(member: jax.Array) -> jax.Array:
+            return masks.member_words(key, planes[owners[member]], member, self.antithetic)
 
-            return lax.map(words, members, batch_size=masks.BLOCK)
-
-        def local(_: None) -> jax.Array:
-            return draw(jax.vmap(masks.thresholds)(state.rho), owners)
-
-        def crossover(_: None) -> jax.Array:
-            rho = self._candidates(state, key).rho
-            if self.selection == "deployed":
-                rho = {n: (p > 0.5).astype(jnp.float32) for n, p in rho.items()}
-            return draw(jax.vmap(masks.thresholds)(rho), jnp.asarray(self._owners(self._num_candidates)))
-
-        words = lax.cond(self._is_crossover(state), crossover, local, None) if self.crosses else local(None)
-        return jax.vmap(lambda w: masks.split_words(w, one))(words)
+        drawn = lax.map(words, members, batch_size=masks.BLOCK)
+        return jax.vmap(lambda w: masks.split_words(w, _row(state.rho, 0)))(drawn)
 
     def update(self, state: DCState, key: jax.Array, fitness: jax.Array) -> tuple[DCState, Metrics]:
-        if self.crosses:
-            new, kept = lax.cond(self._is_crossover(state), self._select, self._step, state, key, fitness)
-        else:
-            new, kept = self._step(state, key, fitness)
+        new, kept = self._either(state, self._select, self._step, state, key, fitness)
         return new, self.metrics(new) | {"children_kept": kept} | masks.changes(self._best(state), self._best(new))
 
     def mean(self, state: DCState) -> Kernels:
@@ -184,11 +169,11 @@ class DistributionalCrossover:
         for i in range(self.num_distributions):
             out[f"fitness_{i}"] = state.fitness[i]
             out[f"entropy_{i}"] = masks.entropy(flat[i])
-        a, b = np.triu_indices(self.num_distributions, 1)
-        for i, j in zip(a, b, strict=True):
-            out[f"distance_{i}_{j}"] = jnp.mean(jnp.abs(flat[i] - flat[j]))
-        if len(a):
-            out["distance"] = sum((out[f"distance_{i}_{j}"] for i, j in zip(a, b, strict=True)), jnp.float32(0.0)) / len(a)
+        pairs = combinations(range(self.num_distributions), 2)
+        distances = {f"distance_{i}_{j}": jnp.mean(jnp.abs(flat[i] - flat[j])) for i, j in pairs}
+        if distances:
+            out["distance"] = jnp.mean(jnp.stack(list(distances.values())))
+        out |= distances
         return out | masks.mask_metrics(self._best(state))
 
     @property
@@ -199,9 +184,26 @@ class DistributionalCrossover:
         """Which of so many distributions each member is a sample of: int (P,); groups differ by one member at most."""
         return np.arange(self.population_size) * groups // self.population_size
 
-    def _is_crossover(self, state: DCState) -> jax.Array:
-        """The last of every `crossover_every` generations."""
-        return jnp.bool_(True) if self.crossover_only else (state.generation + 1) % self.crossover_every == 0
+    def _either(self, state: DCState, crossover: Callable[..., Any], local: Callable[..., Any], *args: Any) -> Any:
+        """What the first function gives in a generation of crossover, the last of every `crossover_every`, else the other."""
+        if not self.crosses:
+            return local(*args)
+        if self.crossover_only:
+            return crossover(*args)
+        return lax.cond((state.generation + 1) % self.crossover_every == 0, crossover, local, *args)
+
+    def _own_planes(self, state: DCState, key: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """The distribution of each member (P,), and thresholds of each distribution; zeros stand for the children."""
+        planes = jax.vmap(masks.thresholds)(state.rho)
+        absent = self.num_children if self.crosses else 0
+        return jnp.asarray(self._owners(self.num_distributions)), jnp.pad(planes, ((0, absent), (0, 0), (0, 0)))
+
+    def _all_planes(self, state: DCState, key: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """The candidate of each member (P,), and thresholds of each candidate."""
+        rho = self._candidates(state, key).rho
+        if self.selection == "deployed":
+            rho = {n: (p > 0.5).astype(jnp.float32) for n, p in rho.items()}
+        return jnp.asarray(self._owners(self._num_candidates)), jax.vmap(masks.thresholds)(rho)
 
     def _best(self, state: DCState) -> Kernels:
         return _row(state.rho, jnp.argmax(state.fitness))
