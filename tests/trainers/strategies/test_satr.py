@@ -38,10 +38,10 @@ def test_the_step_is_the_derived_one() -> None:
     """Three generations with a share of luck against the equations in NumPy."""
     strategy = SignalAwareTrustRegion(40, eps=0.05, kl_max=0.02, signal_decay=0.8)
     state, rng, q = _start(strategy), np.random.default_rng(0), 0.0
-    update = jax.jit(strategy.update)
+    sample, update = jax.jit(strategy.sample), jax.jit(strategy.update)
     for t in range(3):
         rho, key = _rho(state), jax.random.key(t)
-        theta = _masks(strategy.sample(state, key, jnp.arange(40)))
+        theta = _masks(sample(state, key, jnp.arange(40)))
         fitness = (theta[:, :64].sum(1) + rng.normal(size=40)).astype(np.float32)
         w = (rankdata(fitness) - 1) / 39 - 0.5
         g = w @ (theta - rho) / 40
@@ -65,11 +65,11 @@ def test_without_signal_the_estimate_is_zero_on_average_and_with_it_what_theory_
     rho = np.linspace(0.05, 0.95, SIZE, dtype=np.float32)
     state = state._replace(rho={"k": jnp.asarray(rho[:, None])})
     luck, skill = [], []
-    update = jax.jit(strategy.update)
+    sample, update = jax.jit(strategy.sample), jax.jit(strategy.update)
     for t in range(150):
         key = jax.random.key(t)
         luck.append(float(update(state, key, jax.random.normal(jax.random.key(1000 + t), (64,)))[0].excess))
-        theta = _masks(strategy.sample(state, key, jnp.arange(64)))
+        theta = _masks(sample(state, key, jnp.arange(64)))
         skill.append(float(update(state, key, jnp.asarray(theta.sum(1), jnp.float32))[0].excess))
     assert abs(np.mean(luck)) < 4 * np.sqrt(2 / SIZE / 150)
     assert np.mean(skill) == pytest.approx(64 / SIZE, rel=0.15)  # all of the ranks' variance is explained: P / N
