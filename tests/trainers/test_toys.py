@@ -113,7 +113,7 @@ def test_toys_are_known_by_their_names(env: str) -> None:
 def test_wrong_combinations_are_refused_in_a_sentence(capsys) -> None:
     for cls, name in ((DC, "DC"), (SATR, "SATR")):
         with pytest.raises(ValueError, match=f"{name} needs a network with boolean synapses; 'PointPolicy' has none"):
-            cls("PointPolicy", "HalfOneMax", population_size=8)
+            cls("PointPolicy", "HalfOneMax", population_size=16)
     with pytest.raises(ValueError, match="ES needs real-valued weights; BitsPolicy has boolean ones"):
         ES("BitsPolicy", "HalfOneMax", population_size=8)
     with pytest.raises(ValueError, match="size=7 must be a multiple of 2 for half_one_max"):
