@@ -11,6 +11,7 @@ class Entry(NamedTuple):
     entry_point: str
     kwargs: dict[str, Any]
     max_episode_steps: int | None  # None: the environment ends its episodes itself
+    reward_threshold: float | None = None
 
 
 ENVS: dict[str, Entry] = {
@@ -24,13 +25,24 @@ ENVS |= {
 ENVS["RobotTrajectory-v0"] = Entry("envs.robot_arm.trajectory:RobotTrajectoryEnv", {}, None)
 ENVS["CarRacingEarlyStop-v0"] = Entry("envs.car_racing.early_stop:CarRacingEarlyStop", {}, 1000)
 ENVS |= {"DamagedAntBullet-v0": Entry("envs.damaged.bullet:DamagedAntBullet", {}, 1000)}
+ENVS |= {
+    f"{name}-v0": Entry("envs.toy.env:ToyEnv", {"objective": objective}, None, threshold)
+    for name, objective, threshold in (
+        ("HalfOneMax", "half_one_max", 128.0),
+        ("Quadratic", "quadratic", -0.1),
+        ("Deceptive", "deceptive", 256.0),
+    )
+}
 
 
 def register_envs() -> None:
     """Register the ids of `ENVS`; those already registered are left alone."""
     for env_id, entry in ENVS.items():
         if env_id not in gymnasium.registry:
-            gymnasium.register(env_id, entry.entry_point, kwargs=dict(entry.kwargs), max_episode_steps=entry.max_episode_steps)
+            gymnasium.register(
+                env_id, entry.entry_point, entry.reward_threshold,
+                max_episode_steps=entry.max_episode_steps, kwargs=dict(entry.kwargs),
+            )  # fmt: skip
 
 
 def silence_gym_notice() -> None:

@@ -148,6 +148,46 @@ class ECConfig(OptimizerConfig):
 
 
 @dataclass
+class DCConfig(ECConfig):
+    """Distributional Crossover: several distributions over one-bit synapses that evolve, are crossed and selected."""
+
+    num_distributions: int = 4
+    """Distributions, which share the population out."""
+    crossover: str = "random_pick"
+    """Operator: arithmetic, mean, random_pick, logits or samples."""
+    crossover_every: int = 10
+    """Generations from one crossover to the next; 0 for none."""
+    crossover_only: bool = False
+    """Cross in every generation, and make no steps of EC."""
+    offspring_ratio: float = 2.0
+    """Children for each distribution."""
+    mutation: float = 0.01
+    """Standard deviation of the noise on a child's probabilities."""
+    selection: str = "sampled"
+    """What is judged of parents and children: sampled masks, or the deployed one over as many episodes."""
+    mix_moments: bool = False
+    """Children start with the mean of their parents' optimisers, instead of afresh."""
+    jitter: float = 0.0
+    """Standard deviation of the first probabilities around one half."""
+
+
+@dataclass
+class SATRConfig(ECConfig):
+    """Evolving Connectivity with steps bounded in relative entropy by the signal in them (idea: arXiv 2601.21572)."""
+
+    population_size: int = 256
+    """Members per generation."""
+    learning_rate: float | str = 100.0
+    """Step size of the optimiser that proposes a step, which the trust region cuts back; a number or a schedule."""
+    optimizer: str = "sgd"
+    """Any optax optimiser."""
+    kl_max: float = 0.03
+    """Largest relative entropy (nats) of a connection's update; the mean is this times the signal's share."""
+    signal_decay: float = 0.9
+    """Decay of the running mean by which the signal is estimated."""
+
+
+@dataclass
 class ESConfig(OptimizerConfig):
     """Evolution strategy with Gaussian perturbations of real-valued weights (arXiv 1703.03864)."""
 
@@ -194,7 +234,13 @@ class CMAESConfig(RunConfig):
 SHORTHANDS = ("hebb_rule", "init_weights")
 """Flags for options of the network; they become part of `policy_kwargs`."""
 
-CONFIGS: dict[str, type[RunConfig]] = {"cma_es": CMAESConfig, "ec": ECConfig, "es": ESConfig}
+CONFIGS: dict[str, type[RunConfig]] = {
+    "cma_es": CMAESConfig,
+    "dc": DCConfig,
+    "ec": ECConfig,
+    "es": ESConfig,
+    "satr": SATRConfig,
+}
 RUN_ONLY = {"generations", "n_timesteps", "save_every", "log_folder", "folder", "track", "progress", "resume", *SHORTHANDS}
 
 

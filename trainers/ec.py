@@ -39,12 +39,7 @@ class EC(EvolutionAlgorithm):
         super().__init__(policy, env, strategy, learning_rate, **kwargs)
 
     def params_like(self, network: PopulationNetwork, key: jax.Array) -> Any:
-        if not network.one_bit:
-            raise ValueError(
-                f"EC needs a network with boolean synapses; '{self.policy.network_name}' has none. Use RSNNPolicy, or ES "
-                "for real-valued weights."
-            )
-        return network.kernels  # type: ignore[attr-defined]
+        return boolean_kernels(self, network)
 
     def arguments(self) -> dict[str, Any]:
         s = self.strategy
@@ -57,6 +52,16 @@ class EC(EvolutionAlgorithm):
             "optimizer": s.optimizer,
             "optimizer_kwargs": dict(s.optimizer_kwargs),
         }
+
+
+def boolean_kernels(model: EvolutionAlgorithm, network: PopulationNetwork) -> Any:
+    """Shapes of the network's boolean kernels; ValueError when it has none."""
+    if not network.one_bit:
+        raise ValueError(
+            f"{type(model).__name__} needs a network with boolean synapses; '{model.policy.network_name}' has none. Use "
+            "RSNNPolicy, or ES for real-valued weights."
+        )
+    return network.kernels  # type: ignore[attr-defined]
 
 
 if __name__ == "__main__":

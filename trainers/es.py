@@ -75,7 +75,9 @@ class ES(EvolutionAlgorithm):
 
     def params_like(self, network: PopulationNetwork, key: jax.Array) -> Any:
         if network.one_bit:
-            raise ValueError("ES needs real-valued weights; RSNNPolicy has boolean synapses. Use EC, or DenseSNNPolicy.")
+            raise ValueError(
+                f"ES needs real-valued weights; {self.policy.network_name} has boolean ones. Use EC, or DenseSNNPolicy."
+            )
         return network.init(key)
 
     def arguments(self) -> dict[str, Any]:

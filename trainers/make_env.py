@@ -11,6 +11,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv
 
 import envs
 from envs.brax.tasks import find_task
+from envs.toy.env import ToyEnv
 from policies.names import choose
 
 if TYPE_CHECKING:
@@ -40,7 +41,8 @@ def make_vec_env(
     env_kwargs: dict[str, Any],
     vec_env: str = "dummy",
 ) -> VecEnv:
-    """A VecEnv of an id, an environment or a VecEnv (returned as it is). Brax ids give a `BraxVecEnv`.
+    """A VecEnv of an id, an environment or a VecEnv (returned as it is). Brax ids give a `BraxVecEnv`,
+    toys that run one after the other a `ToyVecEnv`.
 
     :param vec_env: how environments of an id run: "dummy", one after the other, or "subproc", in a process each
     """
@@ -48,12 +50,14 @@ def make_vec_env(
     cls = choose("vec_env", vec_env, kinds)
     if isinstance(env, VecEnv):
         return env
+    from envs.toy.vec_env import ToyVecEnv
+
     if isinstance(env, gymnasium.Env):
         from envs.brax.gym import BraxEnv
 
         if isinstance(env.unwrapped, BraxEnv):
             return _brax(env.unwrapped.task.name, seed, _brax_kwargs(env, env.unwrapped))
-        return DummyVecEnv([lambda: env])
+        return ToyVecEnv([lambda: env]) if isinstance(env.unwrapped, ToyEnv) else DummyVecEnv([lambda: env])
     env_id = find_env_id(env)
     task = find_task(env_id)
     if task is not None:
@@ -65,6 +69,8 @@ def make_vec_env(
     try:
         if cls is SubprocVecEnv:
             gymnasium.make(env_id, **env_kwargs).close()  # what is wrong is told here, not in a process of its own
+        elif ours and "envs.toy" in envs.registration.ENVS[env_id].entry_point:
+            cls = ToyVecEnv
         return sb3_make_vec_env(name, n_envs, seed, env_kwargs=env_kwargs, vec_env_cls=cls)
     except gymnasium.error.DependencyNotInstalled as error:
         raise ValueError(f"'{env_id}' needs a package that is not installed: {error}.") from error

@@ -3,7 +3,6 @@
 import csv
 import dataclasses
 import io
-import math
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +15,15 @@ from trainers import checkpoint
 from trainers.checkpoint import CheckpointError, write_atomically
 from trainers.cma_es import CMAES
 from trainers.config import CONFIGS, RunConfig, constructor_arguments, from_dict
+from trainers.dc import DC
 from trainers.ec import EC
 from trainers.es import ES
 from trainers.evolution import EvolutionAlgorithm
 from trainers.make_env import versions
 from trainers.plots import learning_curve
+from trainers.satr import SATR
 
-ALGORITHMS: dict[str, type[EvolutionAlgorithm]] = {"cma_es": CMAES, "ec": EC, "es": ES}
+ALGORITHMS: dict[str, type[EvolutionAlgorithm]] = {"cma_es": CMAES, "dc": DC, "ec": EC, "es": ES, "satr": SATR}
 FRESH_SEED = 1_000_003  # start states of the comparison before and after, apart from those of training
 COMPARED_EPISODES = 32
 
@@ -153,9 +154,9 @@ def _compare(cls: type[EvolutionAlgorithm], model: EvolutionAlgorithm, folder: P
     best = folder / "best_model.zip"
     after = cls.load(best).policy if best.exists() else model.policy
     last = model.evaluate_mean(COMPARED_EPISODES, FRESH_SEED, after)
-    ratio = last.returns.mean() / first.returns.mean() if first.returns.mean() > 0 else math.nan
+    ratio = f"{last.returns.mean() / first.returns.mean():.1f} times; " if first.returns.mean() > 0 else ""
     print(f"Return before: {first.returns.mean():.1f} +- {first.returns.std():.1f}")
-    print(f"Return after:  {last.returns.mean():.1f} +- {last.returns.std():.1f}  ({ratio:.1f} times; best network, "
+    print(f"Return after:  {last.returns.mean():.1f} +- {last.returns.std():.1f}  ({ratio}best network, "
           f"{COMPARED_EPISODES} episodes on fresh seeds)")  # fmt: skip
     print(f"Curve: {folder / 'learning_curve.png'}    Watch it: python -m trainers.evaluate {folder} --video out.mp4")
 

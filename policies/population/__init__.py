@@ -10,6 +10,7 @@ from policies.population.conv import FEATURES, Convolutional
 from policies.population.dense import DenseSNN
 from policies.population.hebbian import Hebbian
 from policies.population.mlp import MLP
+from policies.population.point import Bits, Point
 from policies.population.recurrent import GRU, LSTM
 from policies.population.rsnn import RSNN
 from policies.population.types import PopulationNetwork
@@ -23,6 +24,8 @@ NETWORKS: dict[str, Any] = {
     "HebbianPolicy": Hebbian,
     "CnnPolicy": partial(MLP, hidden_sizes=(128, 64), bias=False),  # the size of HebbianCnnPolicy
     "HebbianCnnPolicy": Hebbian,
+    "PointPolicy": Point,
+    "BitsPolicy": Bits,
 }
 
 ON_IMAGES = {"CnnPolicy": "MlpPolicy", "HebbianCnnPolicy": "HebbianPolicy"}
@@ -70,6 +73,6 @@ def make_network(
 
 
 __all__ = [
-    "GRU", "LSTM", "MLP", "NETWORKS", "ON_IMAGES", "RSNN", "Convolutional", "DenseSNN", "Hebbian", "PopulationNetwork",
-    "find_network", "make_network",
+    "GRU", "LSTM", "MLP", "NETWORKS", "ON_IMAGES", "RSNN", "Bits", "Convolutional", "DenseSNN", "Hebbian", "Point",
+    "PopulationNetwork", "find_network", "make_network",
 ]  # fmt: skip

@@ -175,7 +175,7 @@ def test_bad_variants_are_refused_in_a_sentence() -> None:
 def test_brax_damages_share_a_program_and_play_as_by_themselves() -> None:
     from envs.brax.tasks import make_task
     from policies.population import make_network
-    from trainers.rollout.jitted import JittedRollout, brax_rollouts
+    from trainers.rollout.jitted import JittedRollout, task_rollouts
     from trainers.rollout.normalizer import Moments
 
     tasks = [make_task("ant", "v1", 6, damage) for damage in ("none", "front_left_short")]
@@ -184,7 +184,7 @@ def test_brax_damages_share_a_program_and_play_as_by_themselves() -> None:
     state = strategy.init(jax.random.key(0), network.init(jax.random.key(1)))._replace(sigma=jax.numpy.float32(1.0))
     asked = (jax.tree_util.Partial(strategy.sample, state, jax.random.key(2)), np.arange(8), np.zeros(8, int))
     asked = (*asked, jax.random.key(3), Moments.empty(tasks[0].observation_size))
-    together = [rollout(*asked).returns for rollout in brax_rollouts(network, tasks, 1)]
+    together = [rollout(*asked).returns for rollout in task_rollouts(network, tasks, 1)]
     alone = [JittedRollout(network, task)(*asked).returns for task in tasks]
     assert (together[0] != together[1]).all()
     np.testing.assert_allclose(together, alone, rtol=1e-3)

@@ -6,22 +6,20 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from policies.population.types import PopulationNetwork
 from trainers.rollout.normalizer import Moments
-from trainers.rollout.types import Evaluation, Rollout
+from trainers.rollout.types import Evaluation, Rollout, Task
 from trainers.rollout.variants import VariantRollout
 
 
 def make_rollout(
     network: PopulationNetwork, envs: Sequence[VecEnv], chunk_steps: int = 1, shared_start: bool = False
 ) -> Rollout:
-    """The rollout for these VecEnvs, one of each variant: fused with the physics for a `BraxVecEnv`, slot by slot for any
-    other."""
-    from envs.brax.tasks import BraxTask
-
+    """The rollout for these VecEnvs, one of each variant: one program with the environment for those that have a `task` in
+    JAX (`BraxVecEnv`, `ToyVecEnv`), slot by slot for any other."""
     tasks = [getattr(env, "task", None) for env in envs]
-    if all(isinstance(task, BraxTask) for task in tasks):
-        from trainers.rollout.jitted import brax_rollouts
+    if all(isinstance(task, Task) for task in tasks):
+        from trainers.rollout.jitted import task_rollouts
 
-        rollouts: list[Rollout] = brax_rollouts(network, tasks, chunk_steps)
+        rollouts: list[Rollout] = task_rollouts(network, tasks, chunk_steps)
     else:
         from trainers.rollout.vec_env import VecEnvRollout
 

@@ -1,4 +1,4 @@
-"""Rollouts of Brax tasks: networks and physics in one jitted program, spread over all devices."""
+"""Rollouts of tasks in JAX: networks and physics in one jitted program, spread over all devices."""
 
 import functools
 from collections.abc import Callable
@@ -11,10 +11,9 @@ from jax import lax
 from jax.sharding import Mesh, PartitionSpec
 
 from envs.brax.damage import DamagedTask
-from envs.brax.tasks import BraxTask, TaskState
 from policies.population.types import PopulationNetwork
 from trainers.rollout.normalizer import Moments, Scaling, moments_from_sums
-from trainers.rollout.types import Evaluation, Rollout, episode_keys
+from trainers.rollout.types import Evaluation, Rollout, Task, episode_keys
 
 CPU_SLOTS = 16  # episodes a CPU core plays side by side: with more, weights fall out of its cache and late slots idle
 FEWEST_SLOTS = 8  # with fewer, XLA rounds differently
@@ -31,7 +30,7 @@ class Origin(NamedTuple):
 class Start(NamedTuple):
     """How episodes begin, all leaves with a leading axis (S,)."""
 
-    env: TaskState
+    env: Any  # state of the task
     carry: Any
 
 
@@ -41,7 +40,7 @@ class Slots(NamedTuple):
     item: jax.Array  # which queued episode, or the queue's length when the slot is idle
     alive: jax.Array
     params: Any
-    env: TaskState
+    env: Any  # state of the task
     carry: Any
     result: "Result"
 
@@ -89,7 +88,7 @@ class JittedRollout:
     def __init__(
         self,
         network: PopulationNetwork,
-        task: BraxTask,
+        task: Task,
         slots: int | None = None,
         chunk_steps: int = 1,
         devices: list[jax.Device] | None = None,
@@ -138,7 +137,7 @@ class JittedRollout:
         return self._programs[size, rows]
 
 
-def brax_rollouts(network: PopulationNetwork, tasks: list[Any], chunk_steps: int) -> list[Rollout]:
+def task_rollouts(network: PopulationNetwork, tasks: list[Any], chunk_steps: int) -> list[Rollout]:
     """A rollout of each task; tasks that differ in their damage alone share one program."""
     damaged = [task for task in tasks if isinstance(task, DamagedTask)]
     if len(damaged) < len(tasks) or len({(id(task.intact), task.observe_damage) for task in damaged}) > 1:
@@ -205,7 +204,7 @@ def _packets(members: np.ndarray) -> np.ndarray:
 class Player:
     """The program of one device: queue in, results in queue order out."""
 
-    def __init__(self, network: PopulationNetwork, task: BraxTask, slots: int, chunk_steps: int, on_cpu: bool) -> None:
+    def __init__(self, network: PopulationNetwork, task: Task, slots: int, chunk_steps: int, on_cpu: bool) -> None:
         self.network = network
         self.task = task
         self.slots = slots

@@ -1,6 +1,6 @@
 """What a rollout takes and gives."""
 
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -22,6 +22,22 @@ class Evaluation(NamedTuple):
     """Alive steps, the sum of the lengths."""
     metrics: dict[str, float]
     """Network metrics averaged over alive steps, such as firing rates."""
+
+
+@runtime_checkable
+class Task(Protocol):
+    """An environment as pure functions in JAX; actions are vectors in [-1, 1]."""
+
+    observation_size: int
+    action_size: int
+    max_episode_steps: int
+
+    def reset(self, key: jax.Array) -> Any:
+        """A state: a pytree with `obs` (observation_size,), `reward` () (NaN when the physics diverged) and `terminated`
+        ()."""
+
+    def step(self, state: Any, action: jax.Array) -> Any:
+        """The state after this action."""
 
 
 class Rollout(Protocol):
