@@ -13,13 +13,20 @@ import tyro
 from jax.sharding import Mesh, PartitionSpec
 
 from trainers.devices import on_all_devices, use_all_cores
-from trainers.strategies import EvolutionStrategy, EvolvingConnectivity
+from trainers.strategies import (
+    DistributionalCrossover,
+    EvolutionStrategy,
+    EvolvingConnectivity,
+    SignalAwareTrustRegion,
+)
 from trainers.strategies.cma import CMA
 from trainers.strategies.evosax import EvosaxStrategy
 
 REFERENCE = "Open_ES of evosax"
 STRATEGIES: dict[str, Callable[[int], Any]] = {
     "EC": EvolvingConnectivity,
+    "DC": DistributionalCrossover,
+    "SATR": SignalAwareTrustRegion,
     "ES": EvolutionStrategy,
     "SNES of evosax": functools.partial(EvosaxStrategy, "SNES"),
 }
