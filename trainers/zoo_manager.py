@@ -32,7 +32,7 @@ class EvolutionManager(ExperimentManager):
 
     def setup_experiment(self) -> Any:
         if self.optimize_hyperparameters:
-            raise ValueError(f"rl_zoo3 cannot optimize {self.algo}; use python -m trainers.sweep --algorithm {self.algo}.")
+            raise ValueError(f"rl_zoo3 cannot optimize {self.algo}; use python -m trainers.sweep {self.algo}.")
         return super().setup_experiment()
 
     def read_hyperparameters(self) -> tuple[dict[str, Any], dict[str, Any]]:
