@@ -252,7 +252,10 @@ class EvolutionAlgorithm(BaseAlgorithm):
         episodes = np.concatenate([np.arange(evaluating), np.tile(np.arange(self.episodes), size)])
         params_of = jax.tree_util.Partial(self._params_of, self.state, sample_key)
         scaling = self.moments if self.normalize_obs else Moments.empty(len(self.moments.mean))
-        played = self._rollout(params_of, members, episodes, rollout_key, scaling, counted=members < size)
+        streams = members
+        if hasattr(self.strategy, "streams"):
+            streams = np.append(self.strategy.streams(self.state), size)[members]
+        played = self._rollout(params_of, members, episodes, rollout_key, scaling, members < size, streams=streams)
         returns = played.returns.reshape(-1, len(members))  # of each variant
         trained, evaluated = returns[:, evaluating:], returns[:, :evaluating]
         by_variant = trained.reshape(-1, size, self.episodes).mean(axis=2)

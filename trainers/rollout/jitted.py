@@ -112,9 +112,12 @@ class JittedRollout:
         normalizer: Moments,
         counted: np.ndarray | None = None,
         carry_key: jax.Array | None = None,
+        streams: np.ndarray | None = None,
         which: int = 0,
     ) -> Evaluation:
-        queue = Queue.plan(np.asarray(members), np.asarray(episodes), len(self.devices))
+        members = np.asarray(members)
+        streams = members if streams is None else np.asarray(streams)
+        queue = Queue.plan(members, streams, np.asarray(episodes), len(self.devices))
         scaling = Scaling.of(normalizer)
         origin = Origin(key, key if carry_key is None else carry_key, jnp.int32(which))
         result = self._program(queue)(params_of, queue.arrays, origin, scaling)
@@ -156,6 +159,7 @@ class QueueArrays(NamedTuple):
 
     table: jax.Array  # members whose parameters a device needs
     row: jax.Array  # of each episode: the row of its member in the device's part of the table
+    stream: jax.Array  # of each episode: what selects its random numbers, with its number
     episode: jax.Array
     waiting: jax.Array  # False where an episode only pads the part
 
@@ -167,7 +171,7 @@ class Queue(NamedTuple):
     position: np.ndarray
 
     @staticmethod
-    def plan(members: np.ndarray, episodes: np.ndarray, num_devices: int) -> "Queue":
+    def plan(members: np.ndarray, streams: np.ndarray, episodes: np.ndarray, num_devices: int) -> "Queue":
         """Deal the episodes out to the devices like cards, in the order given, at least as many of a member together as
         every member has: so a member is sampled by one device, and the many episodes of a mean are shared out."""
         device_of = _packets(members) % num_devices
@@ -177,16 +181,17 @@ class Queue(NamedTuple):
         rows = max(len(unique) for unique in tables)
         table = np.full((num_devices, rows), members[0], np.int32)
         row = np.zeros((num_devices, size), np.int32)
-        episode = np.zeros((num_devices, size), np.int32)
+        stream, episode = np.zeros((num_devices, size), np.int32), np.zeros((num_devices, size), np.int32)
         waiting = np.zeros((num_devices, size), bool)
         position = np.empty(len(members), np.int64)
         for device, (part, unique) in enumerate(zip(parts, tables, strict=True)):
             table[device, : len(unique)] = unique
             row[device, : len(part)] = np.searchsorted(unique, members[part])
+            stream[device, : len(part)] = streams[part]
             episode[device, : len(part)] = episodes[part]
             waiting[device, : len(part)] = True
             position[part] = device * size + np.arange(len(part))
-        arrays = (jnp.asarray(a.reshape(-1)) for a in (table, row, episode, waiting))
+        arrays = (jnp.asarray(a.reshape(-1)) for a in (table, row, stream, episode, waiting))
         return Queue(QueueArrays(*arrays), position)
 
 
@@ -215,10 +220,9 @@ class Player:
     def __call__(self, params_of: Any, queue: QueueArrays, origin: Origin, scaling: Scaling) -> Result:
         table = params_of(queue.table)
         size = queue.row.shape[0]
-        member = queue.table[queue.row]
 
         def keys(key: jax.Array, item: jax.Array) -> tuple[jax.Array, jax.Array]:
-            return jax.vmap(episode_keys, (None, 0, 0))(key, member[item], queue.episode[item])
+            return jax.vmap(episode_keys, (None, 0, 0))(key, queue.stream[item], queue.episode[item])
 
         def start(env_key: jax.Array, carry_key: jax.Array) -> Start:
             which = (origin.which,) if isinstance(self.task, DamagedTask) else ()

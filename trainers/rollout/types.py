@@ -52,6 +52,7 @@ class Rollout(Protocol):
         normalizer: Moments,
         counted: np.ndarray | None = None,
         carry_key: jax.Array | None = None,
+        streams: np.ndarray | None = None,
     ) -> Evaluation:
         """Play episode `episodes[i]` of member `members[i]` for every i.
 
@@ -63,12 +64,15 @@ class Rollout(Protocol):
         :param normalizer: statistics that observations are normalised with, frozen for the call
         :param counted: which episodes (L,) enter the moments; all by default
         :param carry_key: seeds the initial states of the networks alone, when these are not to be seeded by `key`
+        :param streams: numbers (L,) that select the random streams in place of the members: episodes of equal stream and
+            number start alike, whoever plays them
         """
 
 
-def episode_keys(key: jax.Array, member: jax.Array, episode: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Keys of an episode's environment and of the network's initial state, from its member and number alone."""
-    env_key, carry_key = jax.random.split(jax.random.fold_in(jax.random.fold_in(key, member), episode))
+def episode_keys(key: jax.Array, stream: jax.Array, episode: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Keys of an episode's environment and of the network's initial state, from its stream (the member, unless another is
+    given) and number alone."""
+    env_key, carry_key = jax.random.split(jax.random.fold_in(jax.random.fold_in(key, stream), episode))
     return env_key, carry_key
 
 

@@ -31,11 +31,12 @@ class VariantRollout:
         normalizer: Any,
         counted: np.ndarray | None = None,
         carry_key: jax.Array | None = None,
+        streams: np.ndarray | None = None,
     ) -> Evaluation:
         keys = jax.random.split(key, len(self.rollouts))
         shared = (keys[0] if carry_key is None else carry_key) if self.shared_start else carry_key
         played = [
-            rollout(params_of, members, episodes, own, normalizer, counted, shared)
+            rollout(params_of, members, episodes, own, normalizer, counted, shared, streams)
             for rollout, own in zip(self.rollouts, keys, strict=True)
         ]
         return merge(played)

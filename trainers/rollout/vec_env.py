@@ -48,8 +48,10 @@ class VecEnvRollout:
         normalizer: Moments,
         counted: np.ndarray | None = None,
         carry_key: jax.Array | None = None,
+        streams: np.ndarray | None = None,
     ) -> Evaluation:
         members, episodes = np.asarray(members, np.int32), np.asarray(episodes, np.int32)
+        streams = members if streams is None else np.asarray(streams, np.int32)
         count, slots = len(members), self.env.num_envs
         params_of = jax.device_put(params_of, jax.local_devices()[0])  # on all devices, every step would run on all
         keys = key, key if carry_key is None else carry_key
@@ -67,7 +69,7 @@ class VecEnvRollout:
                 item[slot] = -1
                 return
             i = item[slot] = queue.popleft()
-            params, carry, seed = self._start(params_of, params, carry, slot, keys, members[i], episodes[i])
+            params, carry, seed = self._start(params_of, params, carry, slot, keys, members[i], streams[i], episodes[i])
             obs[slot] = self.env.env_method("reset", seed=int(seed), indices=[slot])[0][0]
 
         for slot in range(slots):
@@ -106,10 +108,11 @@ class VecEnvRollout:
         slot: jax.Array,
         keys: tuple[jax.Array, jax.Array],
         member: jax.Array,
+        stream: jax.Array,
         episode: jax.Array,
     ) -> tuple[Any, Any, jax.Array]:
         """Put a member into a slot; also the seed of its environment."""
-        env_key, carry_key = (episode_keys(key, member, episode)[i] for i, key in enumerate(keys))
+        env_key, carry_key = (episode_keys(key, stream, episode)[i] for i, key in enumerate(keys))
         fresh = jax.tree.map(lambda p: p[0], params_of(member[None]))
         params = jax.tree.map(lambda p, x: p.at[slot].set(x), params, fresh)
         carry = jax.tree.map(lambda c, x: c.at[slot].set(x), carry, self.network.initial_carry(carry_key))

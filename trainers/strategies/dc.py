@@ -55,8 +55,7 @@ class DistributionalCrossover:
     of both kinds play the same number of episodes. Children are made again wherever they are needed, from the state and the
     generation's key.
 
-    Each sample plays on start states of its own: a mean over many samples then differs from one on shared start states only
-    by their share of its standard error, which falls with the number of samples all the same. Samples without a finite
+    The n-th samples of all candidates play on the same start states, fresh in every generation. Samples without a finite
     return count as the worst finite one of their generation. What is deployed is rho > 0.5 of the distribution whose last
     fitness was highest (after a local generation, that of the samples of its last step).
 
@@ -152,6 +151,14 @@ class DistributionalCrossover:
 
         drawn = lax.map(words, members, batch_size=masks.BLOCK)
         return jax.vmap(lambda w: masks.split_words(w, _row(state.rho, 0)))(drawn)
+
+    def streams(self, state: DCState) -> np.ndarray:
+        """Whose random numbers the episodes of each member (P,) are played on: its own, in a crossover those of the sample of
+        the same number of the first candidate."""
+        members = np.arange(self.population_size)
+        crosses = self.crossover_only or (self.crosses and (int(state.generation) + 1) % self.crossover_every == 0)
+        owners = self._owners(self._num_candidates if crosses else 1)
+        return members - np.searchsorted(owners, owners)
 
     def update(self, state: DCState, key: jax.Array, fitness: jax.Array) -> tuple[DCState, Metrics]:
         new, kept = self._either(state, self._select, self._step, state, key, fitness)

@@ -14,7 +14,8 @@ class Strategy(Protocol):
 
     A strategy sees arrays only. Fitness is maximised; non-finite fitness ranks worst; equal fitness shares its rank.
     Schedules act by replacing fields of the state (`learning_rate`, `sigma`) between generations. All but `init` are traced
-    by JAX; a strategy whose attribute `on_host` is True has an `update` that must not be.
+    by JAX; a strategy whose attribute `on_host` is True has an `update` that must not be. One that has a method `streams`
+    tells with it, for each member (P,), on whose random numbers its episodes are to be played.
     """
 
     @property

@@ -73,6 +73,21 @@ def test_slots_refilled_together_as_on_accelerators_give_the_same(hopper, monkey
     _same(reference, _play(hopper, slots=9))
 
 
+def test_episodes_of_one_stream_start_alike(hopper) -> None:
+    task, network, params_of = hopper
+    swapped = np.where(MEMBERS == 3, 4, np.where(MEMBERS == 4, 3, MEMBERS))
+    rollout = JittedRollout(network, task)
+    empty = Moments.empty(task.observation_size)
+    own = rollout(params_of, MEMBERS, EPISODES, jax.random.key(2), empty)
+    others = rollout(params_of, MEMBERS, EPISODES, jax.random.key(2), empty, streams=swapped)
+    np.testing.assert_array_equal(own.returns != others.returns, swapped != MEMBERS)
+    alike = jax.tree_util.Partial(lambda params_of, members: params_of(0 * members), params_of)  # all play as member 0
+    same = rollout(alike, MEMBERS, EPISODES, jax.random.key(2), empty, streams=0 * MEMBERS)
+    np.testing.assert_array_equal(same.returns, np.tile(same.returns[:2], POPULATION))
+    np.testing.assert_array_equal(same.returns[:2], own.returns[:2])
+    assert same.returns[0] != same.returns[1]
+
+
 def test_few_slots_are_refused(hopper) -> None:
     with pytest.raises(ValueError, match="slots=4 must be at least 8"):
         _play(hopper, slots=4)
@@ -134,7 +149,7 @@ def test_statistics_count_alive_steps_of_counted_episodes_only(hopper) -> None:
 def test_the_queue_deals_every_episode_once() -> None:
     members, episodes = np.array([7, 7, 3, 9, 9, 9, 1]), np.array([0, 1, 0, 0, 1, 2, 0])
     for devices in (1, 2, 3):
-        queue = Queue.plan(members, episodes, devices)
+        queue = Queue.plan(members, members, episodes, devices)
         a = jax.tree.map(np.asarray, queue.arrays)
         rows = len(a.table) // devices
         for i, p in enumerate(queue.position):
@@ -238,6 +253,19 @@ def test_images_and_choices_are_played_as_by_hand_in_any_number_of_slots(kind: s
             total += reward
         assert runs[0].returns[member] == pytest.approx(total, rel=1e-4)
     assert len(set(runs[0].returns)) > 3
+
+
+def test_slots_of_one_stream_start_alike() -> None:
+    network = make_network("HebbianPolicy", 6, 1, hidden_sizes=[8])
+    rollout, members = VecEnvRollout(network, _corridor("choice", 3)), np.arange(7)
+    one = jax.tree.map(lambda x: jnp.repeat(x[:1], 7, axis=0), _networks(network).args[0])
+    params_of = jax.tree_util.Partial(_networks(network).func, one)
+    played = [
+        rollout(params_of, members, 0 * members, jax.random.key(2), Moments.empty(0), streams=streams).returns
+        for streams in (None, np.full(7, 5))
+    ]
+    assert len(set(played[0])) > 3
+    np.testing.assert_array_equal(played[1], np.full(7, played[0][5]))
 
 
 def test_a_network_that_gives_no_numbers_has_diverged_and_its_slot_goes_on() -> None:

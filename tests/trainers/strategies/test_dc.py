@@ -196,3 +196,12 @@ def test_it_solves_half_one_max_and_reports_entropy_and_distance() -> None:
 def test_bad_arguments(kwargs: dict, sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
         DistributionalCrossover(**({"population_size": 64} | kwargs))
+
+
+def test_samples_of_one_number_share_their_start_in_a_crossover() -> None:
+    dc = DistributionalCrossover(24, 2, crossover_every=2, offspring_ratio=2.0)
+    state = dc.init(jax.random.key(0), KERNELS)
+    np.testing.assert_array_equal(dc.streams(state), np.arange(24))
+    crossing = state._replace(generation=jnp.int32(1))
+    np.testing.assert_array_equal(dc.streams(crossing), np.tile(np.arange(4), 6))
+    np.testing.assert_array_equal(DistributionalCrossover(6, 1, crossover_every=0).streams(state), np.arange(6))
