@@ -1,6 +1,5 @@
 """`python -m benchmarks.strategies`: sample + update of the strategies, beside evosax's OpenAI-ES and pycma's sep-CMA."""
 
-import functools
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,15 +19,14 @@ from trainers.strategies import (
     SignalAwareTrustRegion,
 )
 from trainers.strategies.cma import CMA
-from trainers.strategies.evosax import EvosaxStrategy
 
 REFERENCE = "Open_ES of evosax"
+HOPPER = "whole generation of EC on Hopper"
 STRATEGIES: dict[str, Callable[[int], Any]] = {
     "EC": EvolvingConnectivity,
     "DC": DistributionalCrossover,
     "SATR": SignalAwareTrustRegion,
     "ES": EvolutionStrategy,
-    "SNES of evosax": functools.partial(EvosaxStrategy, "SNES"),
 }
 """Name -> strategy of a population size; each is timed with all kernels that it takes."""
 
@@ -42,7 +40,7 @@ class Config:
     rounds: int = 5
     """How often each is timed, in turns, after a call that compiles."""
     cma: bool = True
-    """Whether sep-CMA by pycma takes part, which is slow."""
+    """Whether sep-CMA by pycma takes part, which is slow and wants some 20 GB for a thousand members."""
     hopper: bool = True
     """Whether a whole generation of EC on Hopper is timed too."""
 
@@ -85,11 +83,11 @@ def evosax_alone(name: str, population: int, parameters: int) -> Callable[[], No
     return generation
 
 
-def hopper_generation() -> Callable[[], None]:
-    """A generation of EC on Hopper."""
+def hopper_generation(population: int) -> Callable[[], None]:
+    """A generation of EC on Hopper; the first ones, whose episodes are short."""
     from trainers.ec import EC
 
-    model = EC("RSNNPolicy", "BraxHopper-v0", population_size=512, seed=0)
+    model = EC("RSNNPolicy", "BraxHopper-v0", population_size=population, seed=0)
 
     def generation() -> None:
         model.learn(generations=model.generation + 1, reset_num_timesteps=False)
@@ -107,7 +105,7 @@ def main(config: Config) -> None:
     if config.cma:
         timed["sep-CMA of pycma"] = ours(CMA(config.population, "sep"), kernels)
     if config.hopper:
-        timed["whole generation of EC on Hopper"] = hopper_generation()
+        timed[HOPPER] = hopper_generation(config.population)
     for call in timed.values():
         call()
     seconds: dict[str, list[float]] = {name: [] for name in timed}
@@ -118,11 +116,12 @@ def main(config: Config) -> None:
             seconds[name].append(time.perf_counter() - start)
     devices = jax.local_devices()
     print(f"{kernels['w'].size:,} parameters, population {config.population}, {len(devices)} x {devices[0].device_kind}")
-    print(f"{'sample + update':36s}{'seconds':>10s}{'speed':>8s}{'from':>7s}{'to':>7s}")
+    print(f"{'sample + update':36s}{'seconds':>10s}{'speed':>8s}{'from':>7s}{'to':>7s}{'share':>8s}")
     for name, own in seconds.items():
         speed = np.divide(seconds[REFERENCE], own)  # of the same round
-        print(f"{name:36s}{np.median(own):10.3f}{np.median(speed):8.2f}{speed.min():7.2f}{speed.max():7.2f}")
-    print(f"speed: that of {REFERENCE} is 1; medians and extremes of {config.rounds} rounds, all in turns")
+        share = f"{np.median(np.divide(own, seconds[HOPPER])):8.0%}" if config.hopper else ""
+        print(f"{name:36s}{np.median(own):10.3f}{np.median(speed):8.2f}{speed.min():7.2f}{speed.max():7.2f}{share}")
+    print(f"speed: that of {REFERENCE} is 1; medians and extremes of {config.rounds} rounds in turns; share: of the last line")
 
 
 if __name__ == "__main__":
