@@ -30,12 +30,12 @@ def main(algorithm: str, args: list[str] | None = None) -> None:
 
 def parse(algorithm: str, args: list[str]) -> RunConfig:
     """Flags over the YAML entry of the environment; with --resume, over the config of the run."""
-    env = _value(args, "--env")
-    resume = _value(args, "--resume")
+    env = flag_value(args, "--env")
+    resume = flag_value(args, "--resume")
     prog = f"python -m trainers.{algorithm}"
     cls = CONFIGS[algorithm]
     if resume is None:
-        default = defaults(algorithm, env or cls.env, _value(args, "--policy"))
+        default = defaults(algorithm, env or cls.env, flag_value(args, "--policy"))
         config = tyro.cli(cls, args=args, default=default, prog=prog, description=cls.__doc__)
         return _canonical(config)
     default = load_config(algorithm, Path(resume))
@@ -93,7 +93,7 @@ def _check_resumable(stored: RunConfig, config: RunConfig) -> None:
         )
 
 
-def _value(args: list[str], flag: str) -> Any:
+def flag_value(args: list[str], flag: str) -> Any:
     """The value of a flag that decides the defaults, before the rest is parsed."""
     for i, word in enumerate(args):
         if word == flag and i + 1 < len(args):

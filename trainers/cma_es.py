@@ -63,14 +63,7 @@ class CMAES(EvolutionAlgorithm):
         return params
 
     def arguments(self) -> dict[str, Any]:
-        s = self.strategy
-        return super().arguments() | {
-            "population_size": s.population_size,
-            "variant": s.variant,
-            "sigma0": s.sigma0,
-            "restarts": s.restarts,
-            "patience": s.patience,
-        }
+        return super().arguments() | dataclasses.asdict(self.strategy)
 
 
 if __name__ == "__main__":

@@ -5,13 +5,15 @@ import difflib
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import tyro
 import yaml
 
 from policies.population import find_network
 from trainers.make_env import find_env_id
+
+Config = TypeVar("Config")
 
 
 def _parse_options(words: list[str]) -> dict[str, Any]:
@@ -261,9 +263,9 @@ def defaults(algorithm: str, env: str, policy: str | None = None, file: Path | N
     return from_dict(CONFIGS[algorithm], entry | {"env": env_id}, str(file or f"zoo_configs/{algorithm}.yml"))
 
 
-def from_dict(cls: type[RunConfig], values: dict[str, Any], source: str) -> RunConfig:
+def from_dict(cls: type[Config], values: dict[str, Any], source: str) -> Config:
     """A config from plain values; ValueError with the nearest name when a key is unknown."""
-    known = [f.name for f in dataclasses.fields(cls)]
+    known = [f.name for f in dataclasses.fields(cls)]  # type: ignore[arg-type]
     for key in values:
         if key not in known:
             near = difflib.get_close_matches(str(key), known, n=1, cutoff=0.0)[0]

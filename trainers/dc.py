@@ -2,15 +2,11 @@
 
 from typing import Any
 
-import jax
-
-from policies.population.types import PopulationNetwork
-from trainers.ec import boolean_kernels
-from trainers.evolution import EvolutionAlgorithm
+from trainers.ec import ConnectivityAlgorithm
 from trainers.strategies import DistributionalCrossover
 
 
-class DC(EvolutionAlgorithm):
+class DC(ConnectivityAlgorithm):
     """Several distributions over boolean synapses, each of which does EC, with crossover and selection between them.
 
     See `DistributionalCrossover` for the method and `EvolutionAlgorithm` for the loop and its arguments.
@@ -72,30 +68,6 @@ class DC(EvolutionAlgorithm):
             jitter=jitter,
         )
         super().__init__(policy, env, strategy, learning_rate, **kwargs)
-
-    def params_like(self, network: PopulationNetwork, key: jax.Array) -> Any:
-        return boolean_kernels(self, network)
-
-    def arguments(self) -> dict[str, Any]:
-        s = self.strategy
-        assert isinstance(s, DistributionalCrossover)
-        return super().arguments() | {
-            "population_size": s.population_size,
-            "eps": s.eps,
-            "antithetic": s.antithetic,
-            "weight_decay": s.weight_decay,
-            "optimizer": s.optimizer,
-            "optimizer_kwargs": dict(s.optimizer_kwargs),
-            "num_distributions": s.num_distributions,
-            "crossover": s.crossover,
-            "crossover_every": s.crossover_every,
-            "crossover_only": s.crossover_only,
-            "offspring_ratio": s.offspring_ratio,
-            "mutation": s.mutation,
-            "selection": s.selection,
-            "mix_moments": s.mix_moments,
-            "jitter": s.jitter,
-        }
 
 
 if __name__ == "__main__":

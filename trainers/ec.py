@@ -1,5 +1,6 @@
 """Evolving Connectivity: `EC("RSNNPolicy", "BraxHumanoid-v0").learn(...)` or `python -m trainers.ec --env Humanoid`."""
 
+import dataclasses
 from typing import Any
 
 import jax
@@ -9,7 +10,25 @@ from trainers.evolution import EvolutionAlgorithm
 from trainers.strategies import EvolvingConnectivity
 
 
-class EC(EvolutionAlgorithm):
+class ConnectivityAlgorithm(EvolutionAlgorithm):
+    """What the algorithms over boolean synapses share; the fields of their strategies are arguments of their own."""
+
+    def params_like(self, network: PopulationNetwork, key: jax.Array) -> Any:
+        """Shapes of the network's boolean kernels; ValueError when it has none."""
+        if not network.one_bit:
+            raise ValueError(
+                f"{type(self).__name__} needs a network with boolean synapses; '{self.policy.network_name}' has none. Use "
+                "RSNNPolicy, or ES for real-valued weights."
+            )
+        return network.kernels  # type: ignore[attr-defined]
+
+    def arguments(self) -> dict[str, Any]:
+        fields: dict[str, Any] = dataclasses.asdict(self.strategy)  # type: ignore[call-overload]
+        del fields["initial_rho"]  # always one half
+        return super().arguments() | fields
+
+
+class EC(ConnectivityAlgorithm):
     """Evolving Connectivity (arXiv 2305.17650): evolves which one-bit synapses of a spiking network exist.
 
     See `EvolvingConnectivity` for the equations and `EvolutionAlgorithm` for the loop and its arguments.
@@ -37,31 +56,6 @@ class EC(EvolutionAlgorithm):
     ) -> None:
         strategy = EvolvingConnectivity(population_size, eps, antithetic, weight_decay, optimizer, optimizer_kwargs or {})
         super().__init__(policy, env, strategy, learning_rate, **kwargs)
-
-    def params_like(self, network: PopulationNetwork, key: jax.Array) -> Any:
-        return boolean_kernels(self, network)
-
-    def arguments(self) -> dict[str, Any]:
-        s = self.strategy
-        assert isinstance(s, EvolvingConnectivity)
-        return super().arguments() | {
-            "population_size": s.population_size,
-            "eps": s.eps,
-            "antithetic": s.antithetic,
-            "weight_decay": s.weight_decay,
-            "optimizer": s.optimizer,
-            "optimizer_kwargs": dict(s.optimizer_kwargs),
-        }
-
-
-def boolean_kernels(model: EvolutionAlgorithm, network: PopulationNetwork) -> Any:
-    """Shapes of the network's boolean kernels; ValueError when it has none."""
-    if not network.one_bit:
-        raise ValueError(
-            f"{type(model).__name__} needs a network with boolean synapses; '{model.policy.network_name}' has none. Use "
-            "RSNNPolicy, or ES for real-valued weights."
-        )
-    return network.kernels  # type: ignore[attr-defined]
 
 
 if __name__ == "__main__":

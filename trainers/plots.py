@@ -2,10 +2,14 @@
 
 import io
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from trainers.checkpoint import write_atomically
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def learning_curve(history: list[dict[str, float]], path: Path, title: str) -> None:
@@ -32,6 +36,11 @@ def learning_curve(history: list[dict[str, float]], path: Path, title: str) -> N
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False)
+    write_atomically(path, to_png(figure))
+
+
+def to_png(figure: "Figure") -> bytes:
+    """The picture as a PNG file."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")
-    write_atomically(path, buffer.getvalue())
+    return buffer.getvalue()

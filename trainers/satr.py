@@ -2,15 +2,11 @@
 
 from typing import Any
 
-import jax
-
-from policies.population.types import PopulationNetwork
-from trainers.ec import boolean_kernels
-from trainers.evolution import EvolutionAlgorithm
+from trainers.ec import ConnectivityAlgorithm
 from trainers.strategies import SignalAwareTrustRegion
 
 
-class SATR(EvolutionAlgorithm):
+class SATR(ConnectivityAlgorithm):
     """Evolving Connectivity with steps bounded in relative entropy by the signal in them (idea: arXiv 2601.21572).
 
     See `SignalAwareTrustRegion` for the derivation and `EvolutionAlgorithm` for the loop and its arguments.
@@ -44,23 +40,6 @@ class SATR(EvolutionAlgorithm):
             population_size, eps, antithetic, weight_decay, optimizer, optimizer_kwargs or {}, 0.5, kl_max, signal_decay
         )
         super().__init__(policy, env, strategy, learning_rate, **kwargs)
-
-    def params_like(self, network: PopulationNetwork, key: jax.Array) -> Any:
-        return boolean_kernels(self, network)
-
-    def arguments(self) -> dict[str, Any]:
-        s = self.strategy
-        assert isinstance(s, SignalAwareTrustRegion)
-        return super().arguments() | {
-            "population_size": s.population_size,
-            "eps": s.eps,
-            "antithetic": s.antithetic,
-            "weight_decay": s.weight_decay,
-            "optimizer": s.optimizer,
-            "optimizer_kwargs": dict(s.optimizer_kwargs),
-            "kl_max": s.kl_max,
-            "signal_decay": s.signal_decay,
-        }
 
 
 if __name__ == "__main__":

@@ -6,13 +6,13 @@ import runpy
 import sys
 from collections.abc import Callable
 from importlib import resources
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import policies  # noqa: F401  (the names of the spiking policies)
 from policies.names import choose
 from trainers.checkpoint import CheckpointError
+from trainers.cli import flag_value
 from trainers.devices import use_all_cores
 from trainers.run import ALGORITHMS
 from trainers.spiking_td3 import SpikingTD3
@@ -89,8 +89,7 @@ def _conf_file(words: list[str]) -> list[str]:
     """The flag that names our file of hyper-parameters, where there is one and no other is asked for."""
     if any(word.split("=")[0] in ("-c", "--conf-file", "--yaml-file") for word in words):
         return []
-    flags = [part for word in words for part in word.split("=", 1)]
-    algo = next((value for flag, value in pairwise(flags) if flag == "--algo"), "ppo")
+    algo = flag_value(words, "--algo") or "ppo"
     path = Path(str(resources.files("zoo_configs").joinpath(f"{FILES.get(algo, algo)}.yml")))
     return ["--conf-file", str(path)] if path.is_file() else []
 

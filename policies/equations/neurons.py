@@ -132,22 +132,11 @@ def synaptic_lif(
     return SynapticLIFState(reset(v, s, c), i_syn), s
 
 
-class ALIFState(NamedTuple):
-    """Membrane potential `v` and threshold adaptation `a`, both of the shape of the layer."""
+class Adapting:
+    """Decays per step of neurons that adapt, from their time constants in steps."""
 
-    v: Array
-    a: Array
-
-
-@dataclass(frozen=True)
-class ALIF:
-    """Constants of the adaptive LIF neuron; time constants in steps, potentials dimensionless."""
-
-    tau_mem: float = 20.0
-    tau_adapt: float = 150.0
-    beta: float = 1.8
-    v_rest: float = 0.0
-    v_th: float = 1.0
+    tau_mem: float
+    tau_adapt: float
 
     @property
     def decay_mem(self) -> float:
@@ -156,6 +145,24 @@ class ALIF:
     @property
     def decay_adapt(self) -> float:
         return math.exp(-1.0 / self.tau_adapt)
+
+
+class ALIFState(NamedTuple):
+    """Membrane potential `v` and threshold adaptation `a`, both of the shape of the layer."""
+
+    v: Array
+    a: Array
+
+
+@dataclass(frozen=True)
+class ALIF(Adapting):
+    """Constants of the adaptive LIF neuron; time constants in steps, potentials dimensionless."""
+
+    tau_mem: float = 20.0
+    tau_adapt: float = 150.0
+    beta: float = 1.8
+    v_rest: float = 0.0
+    v_th: float = 1.0
 
 
 def alif(
@@ -187,21 +194,13 @@ class ThresholdALIFState(NamedTuple):
 
 
 @dataclass(frozen=True)
-class ThresholdALIF:
+class ThresholdALIF(Adapting):
     """Constants of the adaptive neuron of Yin's recurrent networks; time constants in steps, potentials dimensionless."""
 
     tau_mem: float = 20.0
     tau_adapt: float = 150.0
     beta: float = 1.8
     v_th: float = 0.01
-
-    @property
-    def decay_mem(self) -> float:
-        return math.exp(-1.0 / self.tau_mem)
-
-    @property
-    def decay_adapt(self) -> float:
-        return math.exp(-1.0 / self.tau_adapt)
 
 
 def threshold_alif(
@@ -231,7 +230,7 @@ class AdLIFState(NamedTuple):
 
 
 @dataclass(frozen=True)
-class AdLIF:
+class AdLIF(Adapting):
     """Constants of the LIF neuron with subthreshold adaptation; time constants in steps, potentials dimensionless."""
 
     tau_mem: float = 15.0
@@ -239,14 +238,6 @@ class AdLIF:
     a: float = 0.5
     b: float = 1.0
     v_th: float = 1.0
-
-    @property
-    def decay_mem(self) -> float:
-        return math.exp(-1.0 / self.tau_mem)
-
-    @property
-    def decay_adapt(self) -> float:
-        return math.exp(-1.0 / self.tau_adapt)
 
 
 def se_adlif(state: AdLIFState, current: Array, c: Any, spike: Callable[[Array], Array]) -> tuple[AdLIFState, Array]:

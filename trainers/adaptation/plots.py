@@ -3,7 +3,6 @@
 Every function gives a matplotlib Figure. Bands are one standard deviation over episodes.
 """
 
-import io
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -164,13 +163,6 @@ def principal_paths(points: list[np.ndarray]) -> tuple[list[np.ndarray], np.ndar
 def with_note(name: str, note: str) -> str:
     """The name, and in brackets what is said about it."""
     return f"{name} ({note})" if note else name
-
-
-def to_png(figure: "Figure") -> bytes:
-    """The picture as a PNG file."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
-    return buffer.getvalue()
 
 
 def _figure(columns: int, rows: int, size: tuple[float, float], title: str, sharey: bool = False) -> "tuple[Figure, Any]":

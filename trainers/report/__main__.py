@@ -12,10 +12,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from policies.names import choose
-from trainers.adaptation.plots import to_png
 from trainers.adaptation.tables import Row, to_csv
 from trainers.checkpoint import write_atomically
 from trainers.experiment.folders import REWARDS
+from trainers.plots import to_png
 from trainers.report.aggregate import STATISTICS, Estimate, estimate, estimate_over_tasks
 from trainers.report.curves import Curve, Group, find_runs, group, read_curve
 from trainers.report.plots import plot_curves, plot_finals

@@ -2,6 +2,7 @@
 
 import dataclasses
 import sys
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,9 +10,11 @@ import tyro
 import yaml
 from tqdm import tqdm
 
-from policies.names import choose, nearest
+from policies.names import choose
 from trainers import checkpoint
 from trainers.checkpoint import CheckpointError, write_atomically
+from trainers.cli import flag_value
+from trainers.config import from_dict
 from trainers.make_env import versions
 from trainers.run import new_folder
 from trainers.supervised.config import CONFIGS, RobotConfig, SupervisedConfig
@@ -69,9 +72,12 @@ def main(args: list[str]) -> int:
 
 def learn(args: list[str]) -> int:
     """Learn, or go on, in a run's folder."""
-    task, rest = _task(args)
-    cls = CONFIGS[task]
-    resume = rest[rest.index("--resume") + 1] if "--resume" in rest[:-1] else None
+    task, resume = flag_value(args, "--task"), flag_value(args, "--resume")
+    if task is None:
+        print(USAGE)
+        return 0 if {"-h", "--help"} & set(args) else 2
+    cls = choose("task", task, CONFIGS)
+    rest = [word for before, word in pairwise(["", *args]) if "--task" not in (before, word.split("=")[0])]
     default = cls() if resume is None else read_config(Path(resume))[1]
     config = tyro.cli(cls, args=rest, default=default, prog=f"python -m trainers.supervised --task {task}")
     if resume is None:
@@ -137,25 +143,7 @@ def read_config(folder: Path) -> tuple[str, SupervisedConfig]:
     if not path.is_file():
         raise ValueError(f"'{folder}' is not a run folder: it has no config.yml.")
     data = yaml.safe_load(path.read_text())
-    cls = choose("task", str(data.get("task")), CONFIGS)
-    known = [f.name for f in dataclasses.fields(cls)]
-    for key in data["config"]:
-        if key not in known:
-            raise ValueError(f"{path}: unknown key '{key}'. {nearest(key, known)}")
-    return data["task"], cls(**data["config"])
-
-
-def _task(args: list[str]) -> tuple[str, list[str]]:
-    """The task that is named, and the other arguments."""
-    for i, word in enumerate(args):
-        if word == "--task" and i + 1 < len(args):
-            choose("task", args[i + 1], CONFIGS)
-            return args[i + 1], args[:i] + args[i + 2 :]
-        if word.startswith("--task="):
-            choose("task", word.removeprefix("--task="), CONFIGS)
-            return word.removeprefix("--task="), args[:i] + args[i + 1 :]
-    print(USAGE)
-    raise SystemExit(0 if {"-h", "--help"} & set(args) else 2)
+    return data["task"], from_dict(choose("task", str(data.get("task")), CONFIGS), data["config"], str(path))
 
 
 def _check_resumable(stored: SupervisedConfig, config: SupervisedConfig) -> None:

@@ -54,11 +54,12 @@ class Trainer:
                 row = self._train(train, interruption)
                 if row is None:
                     break
-                row |= {f"validation/{k}": v for k, v in self.evaluate("validation").items()}
+                outcome, answers = self._play("validation")
+                row |= {f"validation/{k}": v for k, v in outcome.items()}
                 self.epoch += 1
                 self.history.append({"time/epoch": self.epoch, **row})
                 self._keep_best(row[f"validation/{self.task.score}"])
-                self.recorder.write(self.epoch, last=self.epoch == self.config.epochs or self._waited_enough())
+                self.recorder.write(self.epoch, answers, last=self.epoch == self.config.epochs or self._waited_enough())
                 write_metrics(self.folder / "metrics.csv", self.history)
                 board.write(self.history[-1], dict.fromkeys(self.history[-1], ()), self.epoch)
                 self.save(self.folder / "checkpoint.zip")
@@ -67,10 +68,15 @@ class Trainer:
         board.close()
         return interruption.requested and self.epoch < self.config.epochs and not self._waited_enough()
 
-    @torch.no_grad()
     def evaluate(self, split: str) -> dict[str, float]:
         """Mean error, score and spikes per neuron and step on a split."""
+        return self._play(split)[0]
+
+    @torch.no_grad()
+    def _play(self, split: str) -> tuple[dict[str, float], np.ndarray]:
+        """What `evaluate` gives, and the class with the largest score for every sample."""
         self.model.eval()
+        answers = []
         errors, scores, rates, counts = 0.0, 0.0, 0.0, 0
         for x, y in self._batches(self.task.dataset(split)):
             response, graded = self._graded(x, y)
@@ -79,11 +85,13 @@ class Trainer:
             scores += float(graded.scores.sum())
             rates += n * mean_rate(response.spikes)
             counts += n
-        return {"error": errors / counts, self.task.score: scores / counts, "rate": rates / counts}
+            answers.append(response.scores.argmax(dim=1).cpu().numpy())
+        means = {"error": errors / counts, self.task.score: scores / counts, "rate": rates / counts}
+        return means, np.concatenate(answers)
 
     def save(self, path: Path) -> None:
         """Everything needed to go on exactly, as arrays and JSON."""
-        arrays = {f"model/{k}": v.cpu().numpy() for k, v in self.model.state_dict().items()}
+        arrays = self._model_arrays()
         for i, state in self.optimizer.state_dict()["state"].items():
             arrays |= {f"optimizer/{i}/{k}": v.cpu().numpy() for k, v in state.items()}
         meta = {"epoch": self.epoch, "best": self.best, "waited": self.waited, "history": self.history}
@@ -160,10 +168,14 @@ class Trainer:
         better = score < self.best if self.task.lower_is_better else score > self.best
         if better:
             self.best, self.waited = score, 0
-            arrays = {f"model/{k}": v.cpu().numpy() for k, v in self.model.state_dict().items()}
-            checkpoint.save(self.folder / "best_model.zip", arrays, {"epoch": self.epoch, self.task.score: score})
+            checkpoint.save(
+                self.folder / "best_model.zip", self._model_arrays(), {"epoch": self.epoch, self.task.score: score}
+            )
         else:
             self.waited += 1
+
+    def _model_arrays(self) -> dict[str, np.ndarray]:
+        return {f"model/{k}": v.cpu().numpy() for k, v in self.model.state_dict().items()}
 
     def _waited_enough(self) -> bool:
         return self.config.patience is not None and self.waited >= self.config.patience

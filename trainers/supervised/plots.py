@@ -3,7 +3,6 @@
 import base64
 import csv
 import html
-import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from trainers.checkpoint import write_atomically
+from trainers.plots import to_png
 
 
 class Run:
@@ -197,10 +197,9 @@ def report(folder: Path) -> Path:
     special = CLASSES if "labels" in run.epoch(run.numbers[-1]).files else MOVEMENTS
     parts = []
     for name, draw in (special | COMMON).items():
-        buffer = io.BytesIO()
-        draw(run).savefig(buffer, format="png")
-        write_atomically(folder / "plots" / f"{name}.png", buffer.getvalue())
-        picture = base64.b64encode(buffer.getvalue()).decode()
+        png = to_png(draw(run))
+        write_atomically(folder / "plots" / f"{name}.png", png)
+        picture = base64.b64encode(png).decode()
         text = html.escape((draw.__doc__ or "").strip())
         parts.append(f'<h2>{name.replace("_", " ")}</h2><p>{text}</p><img src="data:image/png;base64,{picture}" alt="{name}">')
     page = (

@@ -47,8 +47,8 @@ class Recorder:
                 self.norms[name].append(float(parameter.grad.norm()))
 
     @torch.no_grad()
-    def write(self, epoch: int, last: bool) -> None:
-        """Write the epoch's file, if it is its turn."""
+    def write(self, epoch: int, answers: np.ndarray, last: bool) -> None:
+        """Write the epoch's file, if it is its turn; `answers` are the classes given to the validation samples (N,)."""
         if not (last or epoch == 1 or epoch % self.config.keep_every == 0):
             return
         model = self.task.model.eval()
@@ -66,19 +66,11 @@ class Recorder:
             "outputs": (response.scores if y.ndim == 1 else response.outputs).cpu().numpy(),
         }
         if y.ndim == 1:
-            arrays |= self._predictions(data)
+            arrays |= {"predicted": answers, "labels": data.labels}
         arrays |= self._weights()
         arrays |= {f"{name}_gradients": p.grad.cpu().numpy() for name, p in self._parameters() if p.grad is not None}
         arrays |= {f"{name}_gradient_norms": np.array(norms, np.float32) for name, norms in self.norms.items()}
         self._save(epoch, arrays)
-
-    def _predictions(self, data: Any) -> dict[str, np.ndarray]:
-        predicted, labels = [], []
-        for start in range(0, len(data), self.config.batch_size):
-            x, y = data.__getitems__(range(start, min(start + self.config.batch_size, len(data))))
-            predicted.append(self.task.model(x.to(self.device, torch.float32)).scores.argmax(dim=1).cpu().numpy())
-            labels.append(y.numpy())
-        return {"predicted": np.concatenate(predicted), "labels": np.concatenate(labels)}
 
     def _parameters(self) -> list[tuple[str, torch.nn.Parameter]]:
         """Matrices of weights by name: input, recurrent and output, or longer ones where there are several of a kind."""

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from policies.names import choose
+from trainers.checkpoint import replacing
 from trainers.supervised.shd_files import UNITS, Digits, find_file, read
 
 COARSEST = 0.1  # seconds: a digit lasts 0.3 to 1.4
@@ -115,17 +115,15 @@ def _binned(file: Path, options: dict[str, float | bool]) -> tuple[np.ndarray, n
     if not cache.is_file():
         digits = read(file)
         bins, dropped = bin_spikes(digits, **options)  # type: ignore[arg-type]
-        cache.parent.mkdir(exist_ok=True)
-        temporary = cache.with_name(f".{cache.stem}.{os.getpid()}.npz")
-        np.savez(
-            temporary,
-            bins=bins,
-            labels=digits.labels,
-            speakers=digits.speakers,
-            dropped=dropped,
-            synthetic=digits.synthetic,
-        )
-        os.replace(temporary, cache)
+        with replacing(cache) as temporary, open(temporary, "wb") as target:
+            np.savez(
+                target,
+                bins=bins,
+                labels=digits.labels,
+                speakers=digits.speakers,
+                dropped=dropped,
+                synthetic=digits.synthetic,
+            )
     with np.load(cache) as kept:
         bins, labels, speakers, dropped, synthetic = (kept[name] for name in kept.files)
     return bins, labels, speakers, float(dropped), bool(synthetic)

@@ -11,12 +11,14 @@ shd_train.h5 and shd_test.h5 hold, for N spoken digits:
 """
 
 import hashlib
-import os
+import shutil
 import zipfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+
+from trainers.checkpoint import replacing
 
 UNITS = 700
 CLASSES = 20
@@ -60,10 +62,7 @@ def find_file(folder: str | Path, part: str) -> Path:
 
 def read(path: Path) -> Digits:
     """All samples of a file; ValueError in one sentence when it is damaged or its contents make no sense."""
-    try:
-        import h5py
-    except ImportError as error:
-        raise ValueError("Reading .h5 files needs h5py: pip install 'spikegym[shd]'.") from error
+    h5py = _h5py()
     try:
         with h5py.File(path, "r") as file:
             times, units = file["spikes/times"][:], file["spikes/units"][:]
@@ -115,12 +114,9 @@ def write_synthetic(folder: str | Path, n_train: int = 1000, n_test: int = 300, 
 
 
 def _write(path: Path, n: int, speakers: tuple[int, int], rng: np.random.Generator) -> None:
-    import h5py
-
-    path.parent.mkdir(parents=True, exist_ok=True)
+    h5py = _h5py()
     labels, speaker = rng.permutation(np.arange(n) % CLASSES), rng.integers(*speakers, n)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with h5py.File(temporary, "w") as file:
+    with replacing(path) as temporary, h5py.File(temporary, "w") as file:
         file.attrs["synthetic"] = True
         times = file.create_dataset("spikes/times", (n,), h5py.vlen_dtype(np.float16))
         units = file.create_dataset("spikes/units", (n,), h5py.vlen_dtype(np.uint16))
@@ -132,7 +128,6 @@ def _write(path: Path, n: int, speakers: tuple[int, int], rng: np.random.Generat
         file["extra/meta_info/gender"] = np.array(["female", "male"] * (SPEAKERS // 2), dtype="S8")
         file["extra/meta_info/age"] = np.arange(20, 20 + SPEAKERS, dtype=np.uint16)
         file["extra/meta_info/body_height"] = np.arange(160, 160 + SPEAKERS, dtype=np.uint16)
-    os.replace(temporary, path)
 
 
 def _chirp(label: int, speaker: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -157,14 +152,21 @@ def _unpack(packed: Path, path: Path) -> None:
     expected = MD5[packed.name]
     if found != expected:
         raise ValueError(f"'{packed}' is damaged: its md5 is {found}, not {expected}; download it again from {PAGE}.")
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with (
+        replacing(path) as temporary,
+        zipfile.ZipFile(packed) as archive,
+        archive.open(path.name) as source,
+        open(temporary, "wb") as target,
+    ):
+        shutil.copyfileobj(source, target)
+
+
+def _h5py() -> Any:
     try:
-        with zipfile.ZipFile(packed) as archive, archive.open(path.name) as source, open(temporary, "wb") as target:
-            while block := source.read(1 << 22):
-                target.write(block)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        import h5py
+    except ImportError as error:
+        raise ValueError("Files of spoken digits need h5py: pip install 'spikegym[shd]'.") from error
+    return h5py
 
 
 def _check(digits: Digits, path: Path) -> None:

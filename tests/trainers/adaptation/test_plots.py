@@ -11,8 +11,8 @@ from trainers.adaptation.plots import (
     principal_paths,
     progress,
     rate,
-    to_png,
 )
+from trainers.plots import to_png
 
 RNG = np.random.default_rng(0)
 
