@@ -104,10 +104,10 @@ def test_networks_start_alike_in_all_variants_only_when_asked_to(shared: bool) -
     model, starts = _es(shared_start=shared), []
 
     def watch(start):
-        def started(params_of, params, carry, slot, keys, member, episode):
-            drawn = (episode_keys(key, member, episode)[i] for i, key in enumerate(keys))
+        def started(params_of, params, carry, slot, keys, member, stream, episode):
+            drawn = (episode_keys(key, stream, episode)[i] for i, key in enumerate(keys))
             starts.append([member, episode, *(tuple(jax.random.key_data(key).tolist()) for key in drawn)])
-            return start(params_of, params, carry, slot, keys, member, episode)
+            return start(params_of, params, carry, slot, keys, member, stream, episode)
 
         return started
 
