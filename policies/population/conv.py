@@ -55,10 +55,9 @@ class Convolutional:
 def features(kernels: tuple[jax.Array, jax.Array], image: jax.Array) -> jax.Array:
     """What the convolutions see in an image (H, W, C): (FEATURES,) in [-1, 1]."""
     first, second = kernels
-    x = resize(image.astype(jnp.float32), SIDE) / 255.0
-    x = jnp.tanh(max_pool(convolve(x, first, 1)))  # tanh rises, so it may follow the maximum and be computed less often
-    x = jnp.tanh(max_pool(convolve(x, second, 2)))
-    return jnp.moveaxis(x, -1, 0).reshape(FEATURES)
+    x = jnp.moveaxis(resize(image.astype(jnp.float32), SIDE) / 255.0, -1, 0)
+    x = jnp.tanh(convolve_and_pool(x, first, 1))  # tanh rises, so it may follow the maximum and be computed less often
+    return jnp.tanh(convolve_and_pool(x, second, 2)).reshape(FEATURES)
 
 
 def resize(image: jax.Array, side: int) -> jax.Array:
@@ -74,25 +73,25 @@ def resize(image: jax.Array, side: int) -> jax.Array:
     return jnp.swapaxes(along_rows(jnp.swapaxes(along_rows(image), 0, 1)), 0, 1)
 
 
-def convolve(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
-    """(H, W, C) with kernel (K, K, C, O), no padding -> (H', W', O).
+def convolve_and_pool(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
+    """Maximum over blocks of 2 x 2 of a convolution without padding: (C, H, W), (K, K, C, O) -> (O, H', W').
 
-    Written out input by input: when every member has a kernel of its own, XLA's convolution on CPUs is many times slower,
-    and rounds differently in batches of another size.
+    An odd last row or column of the convolution is left out. Written out input by input: when every member has a kernel of
+    its own, XLA's convolution on CPUs is many times slower, and rounds differently in batches of another size. The four
+    places of a block are four convolutions of the image taken apart at `step` pixels, so that all reads are of neighbours.
     """
     size, _, inputs, outputs = kernel.shape
-    height, width = ((n - size) // stride + 1 for n in x.shape[:2])
-    rows, columns = (stride * (n - 1) + 1 for n in (height, width))
-    total = jnp.zeros((height, width, outputs))
-    for i, j, c in itertools.product(range(size), range(size), range(inputs)):
-        total += x[i : i + rows : stride, j : j + columns : stride, c, None] * kernel[i, j, c]
-    return total
-
-
-def max_pool(x: jax.Array) -> jax.Array:
-    """Maximum over blocks of 2 x 2; an odd last row or column is left out."""
-    x = x[: x.shape[0] // 2 * 2, : x.shape[1] // 2 * 2]
-    return jnp.maximum(jnp.maximum(x[::2, ::2], x[::2, 1::2]), jnp.maximum(x[1::2, ::2], x[1::2, 1::2]))
+    height, width = (((n - size) // stride + 1) // 2 for n in x.shape[1:])
+    step = 2 * stride
+    apart = {(p, q): x[:, p::step, q::step] for p, q in itertools.product(range(step), repeat=2)}
+    largest = jnp.full((outputs, height, width), -jnp.inf)
+    for down, right in itertools.product(range(2), repeat=2):
+        total = jnp.zeros((outputs, height, width))
+        for i, j, c in itertools.product(range(size), range(size), range(inputs)):
+            (row, p), (column, q) = divmod(stride * down + i, step), divmod(stride * right + j, step)
+            total += apart[p, q][c, row : row + height, column : column + width] * kernel[i, j, c][:, None, None]
+        largest = jnp.maximum(largest, total)
+    return largest
 
 
 def _kernel(key: jax.Array, size: int, inputs: int, outputs: int) -> jax.Array:
