@@ -14,6 +14,9 @@ from torch import Tensor
 
 from policies.surrogate import Surrogate, constant
 
+CHUNK = 2**17
+"""Elements of a sequence that are worked on at once: few calls, and all that is made of them stays in the cache."""
+
 
 @dataclass(frozen=True)
 class Constants:
@@ -39,16 +42,11 @@ def spiking(
     if c.decay_adapt:
         zeros = torch.zeros_like(current[0]) if v is None or a is None else None
         return _ALIF.apply(current, zeros if v is None else v, zeros if a is None else a, c, surrogate)
-    # Counted in units of `gain` the equation is h <- decay * v + current.
-    v = v if v is None or c.gain == 1.0 else v / c.gain
-    if c.reset != "hard":
-        spikes, v = _SoftLIF.apply(current, v, c, surrogate)
-    elif torch.is_grad_enabled():
-        spikes, v = _HardLIF.apply(current, v, c, surrogate)
+    if torch.is_grad_enabled():
+        spikes, v = _LIF.apply(current, v, c, surrogate)
     else:
-        spikes, v = _hard_steps(current, v, c, [torch.empty_like(current[0])] * current.shape[0])
-    assert v is not None
-    return spikes, v if c.gain == 1.0 else v * c.gain, None
+        spikes, v = _steps(current, v, c, [torch.empty_like(current[0])] * current.shape[0])
+    return spikes, v, None
 
 
 def filtered(current: Tensor, start: Tensor | None, decay: float) -> Tensor:
@@ -57,18 +55,24 @@ def filtered(current: Tensor, start: Tensor | None, decay: float) -> Tensor:
     return out
 
 
-def _hard_steps(current: Tensor, v: Tensor | None, c: Constants, hs: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    """Spikes and the last potential; potentials before the reset are left in `hs`, one tensor a step."""
+def _steps(current: Tensor, v: Tensor | None, c: Constants, hs: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """Spikes and the last potential. Potentials before the reset are left in `hs`, one tensor a step, in units of the gain."""
     v_th = constant(c.v_th / c.gain, current.dtype, current.device)
     s, out = torch.empty_like(current), torch.empty_like(hs[0])
+    # Counted in units of the gain the equation is h <- decay * v + current.
+    v = v if v is None else v / c.gain
     for xt, ht, st in zip(current.unbind(), hs, s.unbind(), strict=True):
         if v is None:
             ht.copy_(xt)
         else:
             torch.add(xt, v, alpha=c.decay, out=ht)
         torch.gt(ht, v_th, out=st)
-        v = torch.addcmul(ht, ht, st, value=-1.0, out=out)
-    return s, out
+        if c.reset == "hard":
+            v = torch.addcmul(ht, ht, st, value=-1.0, out=out)
+        else:
+            v = torch.sub(ht, st, alpha=c.v_th / c.gain, out=out) if c.reset == "soft" else ht
+    assert v is not None
+    return s, torch.mul(v, c.gain, out=out)
 
 
 def first_derivative_only(backward: Callable[..., Any]) -> Callable[..., Any]:
@@ -83,75 +87,60 @@ def first_derivative_only(backward: Callable[..., Any]) -> Callable[..., Any]:
     return checked
 
 
-class _HardLIF(torch.autograd.Function):
-    """h_t = current_t + decay * h_(t-1) * (1 - s_(t-1))."""
+class _LIF(torch.autograd.Function):
+    """h_t = current_t + decay * v_(t-1), where v = h * (1 - s), h - jump * s, or h.
+
+    Backwards dL/dh_t = dL/ds_t * slope_t + decay * dL/dh_(t+1) * dv_t/dh_t, and all factors but dL/dh_(t+1) are taken for
+    several steps at once.
+    """
 
     @staticmethod
     def forward(ctx: Any, current: Tensor, v: Tensor | None, c: Constants, surrogate: Surrogate) -> tuple[Tensor, Tensor]:
+        ctx.set_materialize_grads(False)
         h = torch.empty_like(current)
-        s, out = _hard_steps(current, v, c, h.unbind())
-        ctx.save_for_backward(h, s)
-        ctx.c, ctx.surrogate, ctx.started = c, surrogate, v is not None
-        return s, out
+        s, end = _steps(current, v, c, h.unbind())
+        ctx.save_for_backward(current, v)
+        ctx.c, ctx.surrogate, ctx.h = c, surrogate, h
+        return s, end
 
     @staticmethod
     @first_derivative_only
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor | None, None, None]:
-        h, s = ctx.saved_tensors
-        c, gs, g = ctx.c, grads[0].unbind(), grads[1]
-        v_th = constant(c.v_th / c.gain, s.dtype, s.device)
-        out = torch.empty_like(s)
-        outs, hs, ss = out.unbind(), h.unbind(), s.unbind()
-        u, q, kept = (torch.empty_like(g) for _ in range(3))
-        decay = 1.0  # dL/dv_t = decay * g, where g = dL/dh_(t+1)
-        for t in range(len(hs) - 1, -1, -1):
-            slope = ctx.surrogate.derivative(torch.sub(hs[t], v_th, out=u), c.gain)
-            if c.detach_reset:
-                torch.mul(gs[t], slope, out=q)
-            else:
-                torch.addcmul(gs[t], g, hs[t], value=-decay, out=q).mul_(slope)
-            torch.addcmul(g, g, ss[t], value=-1.0, out=kept)
-            g = torch.add(q, kept, alpha=decay, out=outs[t])
-            decay = c.decay
-        return out, g * decay if ctx.started else None, None, None
-
-
-class _SoftLIF(torch.autograd.Function):
-    """h_t = current_t + decay * (h_(t-1) - jump * s_(t-1)); the jump is 0 without reset."""
-
-    @staticmethod
-    def forward(ctx: Any, current: Tensor, v: Tensor | None, c: Constants, surrogate: Surrogate) -> tuple[Tensor, Tensor]:
-        v_th = constant(c.v_th / c.gain, current.dtype, current.device)
-        jump = c.v_th / c.gain if c.reset == "soft" else 0.0
-        h, s = torch.empty_like(current), torch.empty_like(current)
-        hs, ss = h.unbind(), s.unbind()
-        for t, x in enumerate(current.unbind()):
-            if v is None:
-                hs[t].copy_(x)
-            else:
-                torch.add(x, v, alpha=c.decay, out=hs[t])
-            torch.gt(hs[t], v_th, out=ss[t])
-            v = torch.sub(hs[t], ss[t], alpha=jump)
-        assert v is not None
-        ctx.save_for_backward(h)
-        ctx.c, ctx.surrogate, ctx.jump = c, surrogate, 0.0 if c.detach_reset else jump
-        return s, v
-
-    @staticmethod
-    @first_derivative_only
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor | None, None, None]:
-        (h,) = ctx.saved_tensors
-        c, gs, g = ctx.c, grads[0].unbind(), grads[1]
+    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor, Tensor | None, None, None]:
+        current, v = ctx.saved_tensors
+        c = ctx.c
+        # Gradients are written over the potentials, as memory of their own would have to be fetched page by page. When the
+        # graph is kept for another backward pass, that pass computes the potentials again.
+        h, ctx.h = ctx.h, None
+        if h is None:
+            h = torch.empty_like(current)
+            _steps(current, v, c, h.unbind())
+        gs = torch.zeros_like(h) if grads[0] is None else grads[0]
         v_th = constant(c.v_th / c.gain, h.dtype, h.device)
-        out = torch.empty_like(h)
-        outs, hs = out.unbind(), h.unbind()
-        decay = 1.0
-        for t in range(len(hs) - 1, -1, -1):
-            slope = ctx.surrogate.derivative(torch.sub(hs[t], v_th), c.gain)
-            q = torch.add(gs[t], g, alpha=-ctx.jump * decay).mul_(slope)
-            g = torch.add(q, g, alpha=decay, out=outs[t])
-            decay = c.decay
-        return out, g * decay if ctx.needs_input_grad[1] else None, None, None
+        steps = max(1, CHUNK // max(1, h[0].numel()))
+        u, kept = torch.empty_like(h[:steps]), torch.empty_like(h[:steps])
+        g = grads[1]
+        decay = c.decay if g is None else c.gain  # dL/dv_t = decay * g, with v in units of the gain
+        for part, gs_part in zip(reversed(h.split(steps)), reversed(gs.split(steps)), strict=True):
+            size = part.shape[0]
+            slope = ctx.surrogate.derivative(torch.sub(part, v_th, out=u[:size]), c.gain)
+            passed = _passed(part, slope, c, kept[:size])
+            torch.mul(gs_part, slope, out=part)
+            for gt, kt in zip(reversed(part.unbind()), reversed(passed.unbind()), strict=True):
+                if g is not None:
+                    torch.addcmul(gt, g, kt, value=decay, out=gt)
+                    decay = c.decay
+                g = gt
+        assert g is not None
+        return h, g * (c.decay / c.gain) if ctx.needs_input_grad[1] else None, None, None
+
+
+def _passed(h: Tensor, slope: Tensor, c: Constants, out: Tensor) -> Tensor:
+    """dv/dh: how much of a gradient passes the reset."""
+    jump = 0.0 if c.detach_reset or c.reset == "none" else c.v_th / c.gain
+    if c.reset != "hard":
+        return torch.add(constant(1.0, h.dtype, h.device), slope, alpha=-jump, out=out)
+    torch.le(h, constant(c.v_th / c.gain, h.dtype, h.device), out=out)
+    return out if c.detach_reset else out.addcmul_(h, slope, value=-1.0)
 
 
 def _charge(v: Tensor, current: Tensor, c: Constants, out: Tensor) -> Tensor:
