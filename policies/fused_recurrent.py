@@ -1,0 +1,189 @@
+"""Whole sequences of the recurrent layers in one autograd function each, with the backward pass written by hand.
+
+The equations are those of `policies.equations.neurons` under driven potentials: currents, weights and biases come times
+(1 - alpha), so that no step has to do it, and autograd knows of the factor through those who multiplied with it.
+Everything is done in memory that stays in the processor's cache; tensors as long as the sequence would not.
+"""
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from policies.fused import first_derivative_only
+from policies.surrogate import Surrogate, constant
+
+CHUNK = 8  # steps whose slopes and gradients of decays are computed at once
+
+
+class ThresholdConstants(NamedTuple):
+    """theta = v_th + beta * adaptation."""
+
+    beta: float
+    v_th: float
+    surrogate: Surrogate
+
+
+class ThresholdALIF(torch.autograd.Function):
+    """`equations.threshold_alif` over a sequence, the layer's spikes fed back by `weight` (N, N) or not (None).
+
+    Takes drive (T, B, N), weight, decays alpha and rho (N,), and potential, adaptation and spikes (B, N) before the first
+    step; gives spikes (T, B, N), and potential and adaptation after the last.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        drive: Tensor,
+        weight: Tensor | None,
+        alpha: Tensor,
+        rho: Tensor,
+        v: Tensor,
+        a: Tensor,
+        s: Tensor,
+        c: ThresholdConstants,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        v_th = constant(c.v_th, drive.dtype, drive.device)
+        # Index t holds what there was before step t.
+        potentials, adapted, spikes = (_after(start, len(drive)) for start in (v, a, s))
+        theta = torch.empty_like(v)
+        steps = zip(drive.unbind(), *(x.unbind()[1:] for x in (potentials, adapted, spikes)), strict=True)
+        for x, vt, at, st in steps:
+            torch.lerp(s, a, rho, out=at)
+            torch.add(v_th, at, alpha=c.beta, out=theta)
+            if weight is not None:
+                x = torch.addmm(x, s, weight.T, out=vt)
+            torch.addcmul(x, v, alpha, out=vt).addcmul_(theta, s, value=-1.0)
+            torch.gt(vt, theta, out=st)
+            v, a, s = vt, at, st
+        ctx.save_for_backward(weight, alpha, rho, potentials, adapted, spikes)
+        ctx.c = c
+        return spikes[1:], v.clone(), a.clone()
+
+    @staticmethod
+    @first_derivative_only
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        weight, alpha, rho, potentials, adapted, spikes = ctx.saved_tensors
+        c, last = ctx.c, len(grads[0])
+        v_th = constant(c.v_th, spikes.dtype, spikes.device)
+        to_spikes, befores = grads[0].unbind(), spikes.unbind()
+        g_drive = torch.empty_like(grads[0])
+        g_adapted = torch.empty_like(g_drive[:CHUNK])
+        gv, ga, g = grads[1], grads[2], torch.zeros_like(grads[1])
+        decay_mem, decay_adapt = torch.ones_like(alpha), torch.ones_like(rho)
+        g_alpha, g_rho, left = torch.zeros_like(alpha), torch.zeros_like(rho), 1.0 - rho
+        for end in range(last, 0, -CHUNK):
+            start = max(end - CHUNK, 0)
+            theta = torch.add(v_th, adapted[start + 1 : end + 1], alpha=c.beta)
+            slope = c.surrogate.derivative(potentials[start + 1 : end + 1] - theta).unbind()
+            thetas, gas, gvs = theta.unbind(), g_adapted.unbind(), g_drive[start:end].unbind()
+            for i in range(end - start - 1, -1, -1):
+                s = befores[start + i]
+                gu = torch.add(to_spikes[start + i], g, out=g).mul_(slope[i])
+                gv = torch.addcmul(gu, gv, decay_mem, out=gvs[i])
+                ga = torch.mul(ga, decay_adapt, out=gas[i]).add_(gu, alpha=-c.beta).addcmul_(gv, s, value=-c.beta)
+                # Spikes reach the next step through its adaptation, its reset and the weights.
+                torch.mul(ga, left, out=g).addcmul_(gv, thetas[i], value=-1.0)
+                if weight is not None:
+                    g.addmm_(gv, weight)
+                decay_mem, decay_adapt = alpha, rho
+            g_alpha += (g_drive[start:end] * potentials[start:end]).sum(dim=(0, 1))
+            g_rho += (adapted[start:end] - spikes[start:end]).mul_(g_adapted[: end - start]).sum(dim=(0, 1))
+        g_weight = None if weight is None else g_drive.flatten(0, 1).T @ spikes[:-1].flatten(0, 1)
+        return g_drive, g_weight, g_alpha, g_rho, gv * decay_mem, ga * decay_adapt, g, None
+
+
+class AdLIF(torch.autograd.Function):
+    """`equations.se_adlif` over a sequence, the layer's spikes fed back by `weight` (N, N) or not (None).
+
+    Takes drive (T, B, N), weight, decays alpha and rho and couplings a and b (N,), and potential, adaptation and spikes
+    (B, N) before the first step; gives spikes (T, B, N), and potential and adaptation after the last.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        drive: Tensor,
+        weight: Tensor | None,
+        alpha: Tensor,
+        rho: Tensor,
+        a: Tensor,
+        b: Tensor,
+        v: Tensor,
+        w: Tensor,
+        s: Tensor,
+        v_th: float,
+        surrogate: Surrogate,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        start = v
+        gain, left = 1.0 - alpha, 1.0 - rho
+        hs = torch.empty_like(drive)
+        adapted, spikes = _after(w, len(drive)), _after(s, len(drive))
+        threshold = constant(v_th, drive.dtype, drive.device)
+        ga, gb = a * left, b * left
+        for x, h, wt, st in zip(drive.unbind(), hs.unbind(), adapted.unbind()[1:], spikes.unbind()[1:], strict=True):
+            if weight is not None:
+                x = torch.addmm(x, s, weight.T, out=h)
+            torch.addcmul(x, v, alpha, out=h).addcmul_(w, gain, value=-1.0)
+            torch.gt(h, threshold, out=st)
+            v = torch.addcmul(h, h, st, value=-1.0)
+            torch.mul(w, rho, out=wt).addcmul_(v, ga).addcmul_(st, gb)
+            w, s = wt, st
+        ctx.save_for_backward(weight, alpha, rho, a, b, hs, adapted, spikes, start)
+        ctx.v_th, ctx.surrogate = v_th, surrogate
+        return spikes[1:], v, w.clone()
+
+    @staticmethod
+    @first_derivative_only
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        weight, alpha, rho, a, b, hs, adapted, spikes, start = ctx.saved_tensors
+        out, w = spikes[1:], adapted[:-1]
+        slope = ctx.surrogate.derivative(hs - ctx.v_th).unbind()
+        gain, left = 1.0 - alpha, 1.0 - rho
+        ga, gb = a * left, b * left
+        ghs, gws = torch.empty_like(hs), torch.empty_like(hs)
+        gz, gv, gw = grads[0].unbind(), grads[1], grads[2]
+        g, h, z = torch.zeros_like(gv), hs.unbind(), out.unbind()
+        for t in range(len(hs) - 1, -1, -1):
+            gws[t].copy_(gw)
+            gv = torch.addcmul(gv, gw, ga)
+            g.add_(gz[t]).addcmul_(gw, gb).addcmul_(gv, h[t], value=-1.0)
+            gh = torch.addcmul(gv, gv, z[t], value=-1.0, out=ghs[t]).addcmul_(g, slope[t])
+            g = g.zero_() if weight is None else torch.mm(gh, weight, out=g)
+            gw = torch.addcmul(gw * rho, gh, gain, value=-1.0)
+            gv = gh * alpha
+        v = torch.cat([start[None], hs - hs * out])
+        g_weight = None if weight is None else ghs.flatten(0, 1).T @ spikes[:-1].flatten(0, 1)
+
+        def total(x: Tensor, y: Tensor) -> Tensor:
+            return (x * y).sum(dim=(0, 1))
+
+        g_alpha, g_rho = total(ghs, v[:-1] + w), total(gws, w - a * v[1:] - b * out)
+        g_a, g_b = left * total(gws, v[1:]), left * total(gws, out)
+        return ghs, g_weight, g_alpha, g_rho, g_a, g_b, gv, gw, g, None, None
+
+
+class Leaky(torch.autograd.Function):
+    """v_t = decay v_(t-1) + drive_t from v = 0, for drives (T, B, N) and decays (N,)."""
+
+    @staticmethod
+    def forward(ctx: Any, drive: Tensor, decay: Tensor) -> Tensor:
+        potentials = torch.empty_like(drive)
+        v = torch.zeros_like(drive[0])
+        for x, vt in zip(drive.unbind(), potentials.unbind(), strict=True):
+            v = torch.addcmul(x, v, decay, out=vt)
+        ctx.save_for_backward(potentials, decay)
+        return potentials
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor]:
+        potentials, decay = ctx.saved_tensors
+        g: Tensor = Leaky.apply(grads[0].flip(0), decay).flip(0)
+        return g, (g[1:] * potentials[:-1]).sum(dim=(0, 1))
+
+
+def _after(start: Tensor, steps: int) -> Tensor:
+    """Room for a state before the first step, which is filled in, and after each: (T + 1, B, N)."""
+    states = start.new_empty(steps + 1, *start.shape)
+    states[0] = start
+    return states
