@@ -10,10 +10,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from policies.events import weight_gradient
 from policies.fused import first_derivative_only
 from policies.surrogate import Surrogate, constant
 
-CHUNK = 8  # steps whose slopes and gradients of decays are computed at once
+CHUNK = 8  # steps whose slopes are computed at once
 
 
 class ThresholdConstants(NamedTuple):
@@ -27,7 +28,7 @@ class ThresholdConstants(NamedTuple):
 class ThresholdALIF(torch.autograd.Function):
     """`equations.threshold_alif` over a sequence, the layer's spikes fed back by `weight` (N, N) or not (None).
 
-    Takes drive (T, B, N), weight, decays alpha and rho (N,), and potential, adaptation and spikes (B, N) before the first
+    Takes drive (T, B, N), which is overwritten by the potentials, weight, decays alpha and rho (N,), and potential, adaptation and spikes (B, N) before the first
     step; gives spikes (T, B, N), and potential and adaptation after the last.
     """
 
@@ -44,59 +45,64 @@ class ThresholdALIF(torch.autograd.Function):
         c: ThresholdConstants,
     ) -> tuple[Tensor, Tensor, Tensor]:
         v_th = constant(c.v_th, drive.dtype, drive.device)
-        # Index t holds what there was before step t.
-        potentials, adapted, spikes = (_after(start, len(drive)) for start in (v, a, s))
-        theta = torch.empty_like(v)
-        steps = zip(drive.unbind(), *(x.unbind()[1:] for x in (potentials, adapted, spikes)), strict=True)
-        for x, vt, at, st in steps:
-            torch.lerp(s, a, rho, out=at)
-            torch.add(v_th, at, alpha=c.beta, out=theta)
+        start, spikes = v, _after(s, len(drive))
+        kept = a.new_empty(-(-len(drive) // CHUNK), *a.shape)  # the adaptation before each chunk
+        theta, a = torch.empty_like(a), a.clone()
+        for t, (vt, st) in enumerate(zip(drive.unbind(), spikes.unbind()[1:], strict=True)):
+            if t % CHUNK == 0:
+                kept[t // CHUNK] = a
+            torch.lerp(s, a, rho, out=a)
+            torch.add(v_th, a, alpha=c.beta, out=theta)
             if weight is not None:
-                x = torch.addmm(x, s, weight.T, out=vt)
-            torch.addcmul(x, v, alpha, out=vt).addcmul_(theta, s, value=-1.0)
+                vt.addmm_(s, weight.T)
+            vt.addcmul_(v, alpha).addcmul_(theta, s, value=-1.0)
             torch.gt(vt, theta, out=st)
-            v, a, s = vt, at, st
-        ctx.save_for_backward(weight, alpha, rho, potentials, adapted, spikes)
+            v, s = vt, st
+        ctx.save_for_backward(weight, alpha, rho, start, drive, kept, spikes)
         ctx.c = c
-        return spikes[1:], v.clone(), a.clone()
+        return spikes[1:], v.clone(), a
 
     @staticmethod
     @first_derivative_only
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        weight, alpha, rho, potentials, adapted, spikes = ctx.saved_tensors
-        c, last = ctx.c, len(grads[0])
-        v_th = constant(c.v_th, spikes.dtype, spikes.device)
-        to_spikes, befores = grads[0].unbind(), spikes.unbind()
-        g_drive = torch.empty_like(grads[0])
-        g_adapted = torch.empty_like(g_drive[:CHUNK])
-        gv, ga, g = grads[1], grads[2], torch.zeros_like(grads[1])
-        decay_mem, decay_adapt = torch.ones_like(alpha), torch.ones_like(rho)
-        g_alpha, g_rho, left = torch.zeros_like(alpha), torch.zeros_like(rho), 1.0 - rho
-        for end in range(last, 0, -CHUNK):
-            start = max(end - CHUNK, 0)
-            theta = torch.add(v_th, adapted[start + 1 : end + 1], alpha=c.beta)
-            slope = c.surrogate.derivative(potentials[start + 1 : end + 1] - theta).unbind()
-            thetas, gas, gvs = theta.unbind(), g_adapted.unbind(), g_drive[start:end].unbind()
-            for i in range(end - start - 1, -1, -1):
-                s = befores[start + i]
-                gu = torch.add(to_spikes[start + i], g, out=g).mul_(slope[i])
-                gv = torch.addcmul(gu, gv, decay_mem, out=gvs[i])
-                ga = torch.mul(ga, decay_adapt, out=gas[i]).add_(gu, alpha=-c.beta).addcmul_(gv, s, value=-c.beta)
+        weight, alpha, rho, v0, potentials, kept, spikes = ctx.saved_tensors
+        c, last, zeros = ctx.c, len(potentials), torch.zeros_like(v0)
+        v_th = constant(c.v_th, v0.dtype, v0.device)
+        # Index t is before step t: potentials, spikes, and the gradient that reaches those from outside the layer.
+        vs, ss, outside = (v0, *potentials.unbind()), spikes.unbind(), (zeros, *grads[0].unbind())
+        g_drive = torch.empty_like(potentials)
+        gvs, adapted = g_drive.unbind(), v0.new_empty(CHUNK + 1, *v0.shape)
+        adaptations = adapted.unbind()
+        gv, ga, g = grads[1], grads[2].clone(), outside[last].clone()
+        decay_mem, decay_adapt, left = torch.ones_like(alpha), torch.ones_like(rho), 1.0 - rho
+        g_alpha, g_rho = torch.zeros_like(v0), torch.zeros_like(v0)
+        for start, first in reversed(list(zip(range(0, last, CHUNK), kept.unbind(), strict=True))):
+            size = min(CHUNK, last - start)
+            adaptations[0].copy_(first)
+            for i in range(size):
+                torch.lerp(ss[start + i], adaptations[i], rho, out=adaptations[i + 1])
+            thetas = torch.add(v_th, adapted[1 : size + 1], alpha=c.beta)
+            slopes = c.surrogate.derivative(potentials[start : start + size] - thetas).unbind()
+            for i, theta in reversed(list(enumerate(thetas.unbind()))):
+                t = start + i
+                gu = g.mul_(slopes[i])
+                gv = torch.addcmul(gu, gv, decay_mem, out=gvs[t])
+                ga.mul_(decay_adapt).add_(gu, alpha=-c.beta).addcmul_(gv, ss[t], value=-c.beta)
+                g_alpha.addcmul_(gv, vs[t])
+                g_rho.addcmul_(ga, adaptations[i]).addcmul_(ga, ss[t], value=-1.0)
                 # Spikes reach the next step through its adaptation, its reset and the weights.
-                torch.mul(ga, left, out=g).addcmul_(gv, thetas[i], value=-1.0)
+                torch.addcmul(outside[t], ga, left, out=g).addcmul_(gv, theta, value=-1.0)
                 if weight is not None:
                     g.addmm_(gv, weight)
                 decay_mem, decay_adapt = alpha, rho
-            g_alpha += (g_drive[start:end] * potentials[start:end]).sum(dim=(0, 1))
-            g_rho += (adapted[start:end] - spikes[start:end]).mul_(g_adapted[: end - start]).sum(dim=(0, 1))
-        g_weight = None if weight is None else g_drive.flatten(0, 1).T @ spikes[:-1].flatten(0, 1)
-        return g_drive, g_weight, g_alpha, g_rho, gv * decay_mem, ga * decay_adapt, g, None
+        g_weight = None if weight is None else weight_gradient(g_drive.flatten(0, 1), spikes[:-1].flatten(0, 1))
+        return g_drive, g_weight, g_alpha.sum(dim=0), g_rho.sum(dim=0), gv * decay_mem, ga * decay_adapt, g, None
 
 
 class AdLIF(torch.autograd.Function):
     """`equations.se_adlif` over a sequence, the layer's spikes fed back by `weight` (N, N) or not (None).
 
-    Takes drive (T, B, N), weight, decays alpha and rho and couplings a and b (N,), and potential, adaptation and spikes
+    Takes drive (T, B, N), which is overwritten by the potentials, weight, decays alpha and rho and couplings a and b (N,), and potential, adaptation and spikes
     (B, N) before the first step; gives spikes (T, B, N), and potential and adaptation after the last.
     """
 
@@ -117,19 +123,18 @@ class AdLIF(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor, Tensor]:
         start = v
         gain, left = 1.0 - alpha, 1.0 - rho
-        hs = torch.empty_like(drive)
         adapted, spikes = _after(w, len(drive)), _after(s, len(drive))
         threshold = constant(v_th, drive.dtype, drive.device)
         ga, gb = a * left, b * left
-        for x, h, wt, st in zip(drive.unbind(), hs.unbind(), adapted.unbind()[1:], spikes.unbind()[1:], strict=True):
+        for h, wt, st in zip(drive.unbind(), adapted.unbind()[1:], spikes.unbind()[1:], strict=True):
             if weight is not None:
-                x = torch.addmm(x, s, weight.T, out=h)
-            torch.addcmul(x, v, alpha, out=h).addcmul_(w, gain, value=-1.0)
+                h.addmm_(s, weight.T)
+            h.addcmul_(v, alpha).addcmul_(w, gain, value=-1.0)
             torch.gt(h, threshold, out=st)
             v = torch.addcmul(h, h, st, value=-1.0)
             torch.mul(w, rho, out=wt).addcmul_(v, ga).addcmul_(st, gb)
             w, s = wt, st
-        ctx.save_for_backward(weight, alpha, rho, a, b, hs, adapted, spikes, start)
+        ctx.save_for_backward(weight, alpha, rho, a, b, drive, adapted, spikes, start)
         ctx.v_th, ctx.surrogate = v_th, surrogate
         return spikes[1:], v, w.clone()
 
@@ -153,7 +158,7 @@ class AdLIF(torch.autograd.Function):
             gw = torch.addcmul(gw * rho, gh, gain, value=-1.0)
             gv = gh * alpha
         v = torch.cat([start[None], hs - hs * out])
-        g_weight = None if weight is None else ghs.flatten(0, 1).T @ spikes[:-1].flatten(0, 1)
+        g_weight = None if weight is None else weight_gradient(ghs.flatten(0, 1), spikes[:-1].flatten(0, 1))
 
         def total(x: Tensor, y: Tensor) -> Tensor:
             return (x * y).sum(dim=(0, 1))
