@@ -113,8 +113,8 @@ class PlainSRNN(nn.Module):
     @torch.no_grad()
     def project(self) -> None:
         for part in (*self.layers, self.readout):
-            part.tau_mem.clamp_(1.0, 1e4)  # type: ignore[operator]
-            part.tau_adapt.clamp_(1.0, 1e4)  # type: ignore[operator]
+            part.tau_mem.clamp_(1.0, 1e4)
+            part.tau_adapt.clamp_(1.0, 1e4)
 
 
 class Learner:
@@ -150,26 +150,28 @@ def timed(config: Config, data: SHDDataset) -> None:
     clocks = {"wall": time.perf_counter, "CPU": time.process_time}
     took: dict[str, list[list[float]]] = {name: [] for name in both}
     for i in range(config.batches + 1):
-        items = rng.choice(len(data), config.batch_size, replace=False)
+        items = rng.choice(len(data), config.batch_size, replace=False).tolist()
         for name, learner in both.items():  # in turns, so that both meet the same noise
             start = [clock() for clock in clocks.values()]
             learner.step(*data.__getitems__(items))
             if i:
                 took[name].append([clock() - begun for clock, begun in zip(clocks.values(), start, strict=True)])
     epoch = -(-config.samples // config.batch_size)
-    print(f"an epoch of {config.samples:,} samples, {epoch} batches of {config.batch_size}, from {config.batches} of them:")
-    print(f"{'':12s}" + "".join(f"{f's {clock}':>10s}{'ratio':>8s}{'range':>14s}" for clock in clocks))
+    print(f"an epoch is {epoch} batches of {config.batch_size}, reading included; from {config.batches} of them:")
+    print(f"{'':12s}" + "".join(f"{clock + ' s':>10s}{'ratio':>8s}{'least':>8s}{'most':>8s}" for clock in clocks))
     seconds = {name: np.array(times) for name, times in took.items()}
     for name, own in seconds.items():
-        ratio = seconds["plain loop"] / own
-        cells = [
-            f"{epoch * np.median(own[:, k]):10.1f}{np.median(ratio[:, k]):8.2f}{ratio[:, k].min():7.2f} -{ratio[:, k].max():5.2f}"
-            for k in range(len(clocks))
-        ]
-        print(f"{name:12s}" + "".join(cells))
+        ratio = own / seconds["spikegym"]
+        columns = (epoch * np.median(own, axis=0), np.median(ratio, axis=0), ratio.min(axis=0), ratio.max(axis=0))
+        cells = zip(*columns, strict=True)
+        print(f"{name:12s}" + "".join(f"{s:10.1f}{middle:8.2f}{least:8.2f}{most:8.2f}" for s, middle, least, most in cells))
+    print(f"losses of these batches in single precision {apart(both)}")
+
+
+def apart(both: dict[str, Learner]) -> str:
+    """How far the losses of both networks are apart."""
     first, second = (np.array(learner.losses) for learner in both.values())
-    print(f"losses of these batches in single precision, {first[0]:.4f} to {first[-1]:.4f}, ", end="")
-    print(f"at most {abs(first - second).max():.1e} apart")
+    return f"({first[0]:.4f} to {first[-1]:.4f}): at most {abs(first - second).max():.1e} apart"
 
 
 def followed(config: Config, data: SHDDataset) -> None:
@@ -177,12 +179,10 @@ def followed(config: Config, data: SHDDataset) -> None:
     rng = np.random.default_rng(1)
     both = learners(torch.float64)
     for _ in range(config.loss_steps):
-        x, y = data.__getitems__(rng.choice(len(data), 16, replace=False))
+        x, y = data.__getitems__(rng.choice(len(data), 16, replace=False).tolist())
         for learner in both.values():
             learner.step(x, y)
-    first, second = (np.array(learner.losses) for learner in both.values())
-    print(f"losses of {len(first)} batches in double precision, {first[0]:.4f} to {first[-1]:.4f}, ", end="")
-    print(f"at most {abs(first - second).max():.1e} apart")
+    print(f"losses of {config.loss_steps} batches of 16 in double precision {apart(both)}")
 
 
 def main(config: Config) -> None:
@@ -192,7 +192,7 @@ def main(config: Config) -> None:
         write_synthetic(folder, config.samples, 1, density=config.density)
         written = time.perf_counter()
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "made-up digits")
+            warnings.filterwarnings("ignore", ".*made-up digits")
             data = SHDDataset(folder, validation="stratified")
         read = time.perf_counter()
     full = np.mean([data[i][0].float().mean() for i in range(0, len(data), max(1, len(data) // 50))])

@@ -1,8 +1,8 @@
 """Whole sequences of the recurrent layers in one autograd function each, with the backward pass written by hand.
 
-The equations are those of `policies.equations.neurons` under driven potentials: currents, weights and biases come times
-(1 - alpha), so that no step has to do it, and autograd knows of the factor through those who multiplied with it.
-Everything is done in memory that stays in the processor's cache; tensors as long as the sequence would not.
+The equations are those of `policies.equations.neurons`, with currents and recurrent weights that come times 1 - alpha: no
+step has to multiply with it, and autograd has its gradient from where that was done. There are as few tensors as long as the
+sequence as can be, since fresh memory costs as much time as the arithmetic on it.
 """
 
 from typing import Any, NamedTuple
@@ -28,8 +28,8 @@ class ThresholdConstants(NamedTuple):
 class ThresholdALIF(torch.autograd.Function):
     """`equations.threshold_alif` over a sequence, the layer's spikes fed back by `weight` (N, N) or not (None).
 
-    Takes drive (T, B, N), which is overwritten by the potentials, weight, decays alpha and rho (N,), and potential, adaptation and spikes (B, N) before the first
-    step; gives spikes (T, B, N), and potential and adaptation after the last.
+    Takes drive (T, B, N), which potentials overwrite, weight, decays alpha and rho (N,), and potential, adaptation and spikes
+    (B, N) before the first step; gives spikes (T, B, N), and potential and adaptation after the last.
     """
 
     @staticmethod
@@ -102,8 +102,9 @@ class ThresholdALIF(torch.autograd.Function):
 class AdLIF(torch.autograd.Function):
     """`equations.se_adlif` over a sequence, the layer's spikes fed back by `weight` (N, N) or not (None).
 
-    Takes drive (T, B, N), which is overwritten by the potentials, weight, decays alpha and rho and couplings a and b (N,), and potential, adaptation and spikes
-    (B, N) before the first step; gives spikes (T, B, N), and potential and adaptation after the last.
+    Takes drive (T, B, N), which potentials before the reset overwrite, weight, decays alpha and rho and couplings a and b
+    (N,), and potential, adaptation and spikes (B, N) before the first step; gives spikes (T, B, N), and potential and
+    adaptation after the last.
     """
 
     @staticmethod

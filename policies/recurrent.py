@@ -63,21 +63,22 @@ class RecurrentLayer(nn.Module):
     def forward(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         """Spikes (T, B, N), floats 0 or 1, under inputs (T, B, inputs), and the state after the last step.
 
-        Inputs in bytes (uint8) are counts of spikes, on which less time is spent the fewer they are.
+        Inputs may be counts of spikes in bytes (uint8); the fewer there are, the less time they take.
         """
-        weight, bias = self.input.weight, self.input.bias
+        weight = self.input.weight
         if state is None:
             state = self.rest(weight.new_empty(x.shape[1], self.size))
         if self.fused:
-            alpha, rho = self.decays()
-            gain, feedback = 1.0 - alpha, None
+            decays = self.decays()
+            gain = 1.0 - decays[0]
+            bias, feedback = gain * self.input.bias, None
             if self.recurrent is not None:
-                feedback, bias = gain[:, None] * self.recurrent.weight, bias + self.recurrent.bias
-            # Under mixed precision products come in half precision, in which potentials would stand still.
-            drive = weighted(x, gain[:, None] * weight, gain * bias).to(weight.dtype)
-            return self.fused_sequence(drive, feedback, (alpha, rho), state)
+                bias, feedback = bias + gain * self.recurrent.bias, gain[:, None] * self.recurrent.weight
+            # Mixed precision gives half precision here, in which potentials would hardly move.
+            drive = weighted(x, gain[:, None] * weight, bias).to(weight.dtype)
+            return self.fused_sequence(drive, feedback, decays, state)
         spikes = []
-        for now in weighted(x, weight, bias):
+        for now in weighted(x, weight, self.input.bias):
             state = self.step(now if self.recurrent is None else now + self.recurrent(state[-1]), state)
             spikes.append(state[-1])
         return torch.stack(spikes), state
