@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from policies.equations.neurons import hard_reset, leaky_integrator
+from policies.events import weighted
 from policies.names import choose, nearest
 from policies.surrogate import Surrogate
 
@@ -154,9 +155,12 @@ class ConstrainedRSNN(nn.Module):
     def forward(
         self, x: Tensor, state: tuple[ConstrainedState, Tensor] | None = None
     ) -> tuple[Tensor, Tensor, tuple[ConstrainedState, Tensor]]:
-        """Outputs (T, B, M), spikes (T, B, N) and the last state, under inputs (T, B, I): time is the first axis."""
+        """Outputs (T, B, M), spikes (T, B, N) and the last state, under inputs (T, B, I): time is the first axis.
+
+        Inputs may be counts of spikes in bytes (uint8); the fewer there are, the less time they take.
+        """
         check_sequence(x, self.input.in_features)
-        currents = self.input(x) + self.recurrent.bias
+        currents = weighted(x, self.input.weight, self.input.bias + self.recurrent.bias)
         if state is None:
             zero = torch.zeros_like(currents[0])
             state = ConstrainedState(zero, zero, zero), torch.zeros_like(zero[:, : self.output.out_features])

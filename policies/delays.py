@@ -30,13 +30,14 @@ class DelayedLinear(nn.Module):
         self.register_buffer("width", torch.tensor(max_delay / 2))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Currents (T, B, outputs) of inputs (T, B, inputs); nothing came before the first step."""
+        """Currents (T, B, outputs) of inputs (T, B, inputs), numbers or bytes; nothing came before the first step."""
         steps = torch.arange(self.max_delay, -1, -1, device=x.device)  # a convolution's last tap is the present
         if self.training:
             spread = torch.exp(-0.5 * ((steps - self.delay[..., None]) / self.width) ** 2)
             kernel = spread / (spread.sum(dim=-1, keepdim=True) + 1e-7)
         else:
-            kernel = (steps == self.delay.round()[..., None]).to(x.dtype)
+            kernel = (steps == self.delay.round()[..., None]).to(self.weight.dtype)
+        x = x.to(kernel.dtype) if x.dtype == torch.uint8 else x
         padded = functional.pad(x.permute(1, 2, 0), (self.max_delay, 0))
         return functional.conv1d(padded, self.weight[..., None] * kernel).permute(2, 0, 1)
 

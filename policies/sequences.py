@@ -1,6 +1,7 @@
 """Networks that map sequences of inputs to sequences of outputs: those with which spoken digits are classified.
 
-All take (T, B, inputs), time first, and give a `Response`. After every step of the optimiser call `project`.
+All take (T, B, inputs), time first, as numbers or as counts in bytes (uint8), and give a `Response`. After every step of the
+optimiser call `project`.
 """
 
 from collections.abc import Sequence

@@ -37,6 +37,20 @@ def test_fused_equals_a_plain_autograd_loop(kind, recurrent: bool) -> None:
     assert all(g.abs().max() > 0 for g in grads[4:])
 
 
+@pytest.mark.parametrize("fused", [True, False])
+@pytest.mark.parametrize("kind", LAYERS)
+def test_spikes_in_bytes_count_as_numbers(kind, fused: bool) -> None:
+    layer = _layer(kind)
+    layer.fused = fused
+    x = torch.randint(0, 40, (14, 4, 6), dtype=torch.uint8) * (torch.rand(14, 4, 6) < 0.2)
+    results = []
+    for inputs in (x, x.double()):
+        spikes, (v, *_) = layer(inputs)
+        results.append((spikes, *torch.autograd.grad((spikes + v).sum(), [layer.input.weight, layer.recurrent.weight])))
+    assert 0.02 < results[0][0].mean() < 0.9
+    torch.testing.assert_close(*results)
+
+
 @pytest.mark.parametrize("kind", LAYERS)
 def test_a_sequence_may_be_cut_anywhere(kind) -> None:
     layer = _layer(kind)

@@ -33,6 +33,19 @@ def test_every_network_answers_for_each_sample_alone(name: str) -> None:
         model(x[0])
 
 
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("name", MODELS)
+def test_every_network_takes_counts_in_bytes_for_numbers(name: str, training: bool) -> None:
+    torch.manual_seed(0)
+    model = MODELS[name](**({"inputs": 8, "outputs": 5} | SMALL[name])).double().train(training)
+    x = torch.randint(0, 3, (40, 6, 8), dtype=torch.uint8) * (torch.rand(40, 6, 8) < 0.3)
+    scores = []
+    for inputs in (x, x.double()):
+        torch.manual_seed(1)  # of the dropout
+        scores.append(model(inputs).scores)
+    torch.testing.assert_close(*scores)
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_every_network_learns_to_tell_two_inputs_apart(name: str) -> None:
     torch.manual_seed(0)

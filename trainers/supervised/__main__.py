@@ -40,6 +40,8 @@ class SyntheticConfig:
     """Samples of the test file."""
     seed: int = 0
     """Seed of the digits."""
+    density: float = 1.0
+    """How many times as many spikes as 880 to 1,760 a digit."""
 
 
 @dataclasses.dataclass
@@ -61,7 +63,7 @@ def main(args: list[str]) -> int:
             return 0
         if args[:1] == ["synthetic-shd"]:
             config = tyro.cli(SyntheticConfig, args=args[1:], prog="python -m trainers.supervised synthetic-shd")
-            for path in write_synthetic(config.folder, config.n_train, config.n_test, config.seed):
+            for path in write_synthetic(config.folder, config.n_train, config.n_test, config.seed, config.density):
                 print(f"Wrote {path}: MADE-UP digits, on which accuracies mean nothing.")
             return 0
         return learn(args)

@@ -156,7 +156,7 @@ class Trainer:
     def _graded(self, x: Tensor, y: Tensor) -> tuple[Any, Graded]:
         mixed = self.device.type == "cuda"
         with torch.autocast(self.device.type, torch.bfloat16, enabled=mixed):
-            response = self.model(x.to(self.device, torch.float32))
+            response = self.model(x.to(self.device))
         return response, self.task.grade(response, y.to(self.device))
 
     def _batches(self, dataset: Any, generator: torch.Generator | None = None) -> DataLoader[Any]:

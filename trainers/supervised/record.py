@@ -54,7 +54,7 @@ class Recorder:
         model = self.task.model.eval()
         data: Any = self.task.dataset("validation")
         x, y = data.__getitems__(range(min(self.config.keep_samples, len(data))))
-        response = model(x.to(self.device, torch.float32))
+        response = model(x.to(self.device))
         spikes = torch.cat(response.spikes, dim=2).cpu().numpy().astype(bool)
         arrays: dict[str, np.ndarray] = {
             "losses": np.array(self.losses, np.float32),

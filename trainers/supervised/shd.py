@@ -96,10 +96,10 @@ class SHDDataset(Dataset[tuple[Tensor, Tensor]]):
 
     def __getitems__(self, items: Sequence[int]) -> tuple[Tensor, Tensor]:
         """Spikes uint8 (T, B, C) and labels int64 (B,) of these items."""
-        bins = self._bins[np.asarray(items)]
+        bins = np.ascontiguousarray(self._bins[np.asarray(items)].swapaxes(0, 1))
         if self.binary:
             bins = np.unpackbits(bins, axis=2, count=self.n_channels)
-        return torch.from_numpy(np.ascontiguousarray(bins.swapaxes(0, 1))), torch.from_numpy(self.labels[np.asarray(items)])
+        return torch.from_numpy(bins), torch.from_numpy(self.labels[np.asarray(items)])
 
     @staticmethod
     def collate(batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:

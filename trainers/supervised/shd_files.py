@@ -94,26 +94,32 @@ def read(path: Path) -> Digits:
     return digits._replace(units=digits.units.astype(np.uint16))
 
 
-def write_synthetic(folder: str | Path, n_train: int = 1000, n_test: int = 300, seed: int = 0) -> list[Path]:
+def write_synthetic(
+    folder: str | Path, n_train: int = 1000, n_test: int = 300, seed: int = 0, density: float = 1.0
+) -> list[Path]:
     """Write files of exactly that layout, filled with made-up digits: shd_train.h5 and shd_test.h5 of a folder.
 
     A digit of class c is a chirp: a ridge of spikes whose channel moves over time along a curve of the class, at a pitch and
     a speed of the speaker, for 0.3 to 1.2 s, over a background of random spikes. The files say that they are synthetic.
     Existing files are refused (ValueError), so that real ones are not lost.
+
+    :param density: how many times as many spikes as 880 to 1,760 a digit has
     """
     for n in (n_train, n_test):
         if n < 1:
             raise ValueError(f"{n} samples cannot be written; give at least 1.")
+    if not 0.01 <= density <= 100:
+        raise ValueError(f"density={density} must lie in [0.01, 100].")
     paths = [Path(folder) / f"shd_{part}.h5" for part in ("train", "test")]
     for path in paths:
         if path.exists():
             raise ValueError(f"'{path}' exists already; give another folder, or remove it.")
     for path, n, speakers, stream in zip(paths, (n_train, n_test), ((0, 10), (0, 12)), (0, 1), strict=True):
-        _write(path, n, speakers, np.random.default_rng([seed, stream]))
+        _write(path, n, speakers, density, np.random.default_rng([seed, stream]))
     return paths
 
 
-def _write(path: Path, n: int, speakers: tuple[int, int], rng: np.random.Generator) -> None:
+def _write(path: Path, n: int, speakers: tuple[int, int], density: float, rng: np.random.Generator) -> None:
     h5py = _h5py()
     labels, speaker = rng.permutation(np.arange(n) % CLASSES), rng.integers(*speakers, n)
     with replacing(path) as temporary, h5py.File(temporary, "w") as file:
@@ -121,7 +127,7 @@ def _write(path: Path, n: int, speakers: tuple[int, int], rng: np.random.Generat
         times = file.create_dataset("spikes/times", (n,), h5py.vlen_dtype(np.float16))
         units = file.create_dataset("spikes/units", (n,), h5py.vlen_dtype(np.uint16))
         for i in range(n):
-            times[i], units[i] = _chirp(int(labels[i]), int(speaker[i]), rng)
+            times[i], units[i] = _chirp(int(labels[i]), int(speaker[i]), density, rng)
         file["labels"] = labels.astype(np.uint16)
         file["extra/speaker"] = speaker.astype(np.uint16)
         file["extra/keys"] = np.array(KEYS, dtype="S8")
@@ -130,13 +136,13 @@ def _write(path: Path, n: int, speakers: tuple[int, int], rng: np.random.Generat
         file["extra/meta_info/body_height"] = np.arange(160, 160 + SPEAKERS, dtype=np.uint16)
 
 
-def _chirp(label: int, speaker: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def _chirp(label: int, speaker: int, density: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Sorted times and units of one made-up digit."""
     shape = np.random.default_rng(label)  # the class is a curve: three heights that the ridge passes through
     heights = shape.uniform(100.0, 600.0, 3)
     duration = rng.uniform(0.3, 1.2)
-    ridge = rng.uniform(0.0, 1.0, rng.integers(800, 1600))
-    noise = rng.uniform(0.0, 1.0, rng.integers(80, 160))
+    ridge = rng.uniform(0.0, 1.0, int(density * rng.integers(800, 1600)))
+    noise = rng.uniform(0.0, 1.0, int(density * rng.integers(80, 160)))
     pitch = 8.0 * (speaker - (SPEAKERS - 1) / 2) + rng.normal(0.0, 10.0)
     curve = np.interp(ridge, (0.0, 0.5, 1.0), heights) + pitch + rng.normal(0.0, 15.0, len(ridge))
     phase = np.concatenate([ridge, noise])

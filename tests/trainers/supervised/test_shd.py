@@ -56,6 +56,14 @@ def test_made_up_digits_say_so_and_are_the_same_for_a_seed(folder, tmp_path) -> 
     np.testing.assert_array_equal(first.units, second.units)
 
 
+def test_denser_digits_have_as_many_times_the_spikes(folder, tmp_path) -> None:
+    write_synthetic(tmp_path, 120, 40, density=5.0)
+    few, many = (np.diff(read(path / "shd_train.h5").starts).mean() for path in (folder, tmp_path))
+    assert many / few == pytest.approx(5.0, rel=0.1)
+    with pytest.raises(ValueError, match=r"density=0 must lie in \[0.01, 100\]"):
+        write_synthetic(tmp_path / "none", density=0)
+
+
 @pytest.mark.parametrize("binary", [True, False])
 @pytest.mark.parametrize("flip", [True, False])
 @pytest.mark.parametrize("align_first", [True, False])
