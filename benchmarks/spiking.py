@@ -1,7 +1,5 @@
 """`python -m benchmarks.spiking`: our spiking layers and policies against other libraries', in turns in one run."""
 
-import ctypes
-import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -13,6 +11,7 @@ from policies.neurons import Neurons
 
 SHAPES = ((4, 256, 256), (16, 256, 256), (100, 64, 1000))
 ROUNDS = 7
+REPEATS = 10  # in a round, of which the fastest counts
 
 
 def ours() -> Callable[[torch.Tensor], torch.Tensor]:
@@ -61,18 +60,6 @@ def time_once(run: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor, weig
     return time.perf_counter() - start, (spikes.detach(), gradient)
 
 
-def keep_freed_memory() -> None:
-    """Let glibc keep what is freed, for every library alike.
-
-    By default it hands large tensors back to the system and fetches them again page by page, or does not, as the layout of
-    the heap has it, and a page takes longer than the neurons that lie in it.
-    """
-    if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
-        trim_threshold, mmap_threshold = -1, -3  # names of glibc's options
-        libc.mallopt(trim_threshold, 2**31 - 1)
-        libc.mallopt(mmap_threshold, 2**25)
-
-
 def layers() -> None:
     """Print the table of layers."""
     peers: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {"ours": ours()}
@@ -90,7 +77,7 @@ def layers() -> None:
         results = {}
         for _ in range(ROUNDS):
             for name, run in peers.items():
-                times[name].append(min(time_once(run, x, weight)[0] for _ in range(3)))
+                times[name].append(min(time_once(run, x, weight)[0] for _ in range(REPEATS)))
         for name, run in peers.items():  # in double precision, where no potential is within rounding of the threshold
             results[name] = time_once(run, x.double(), weight.double())[1]
         base = np.array(times["ours"])
@@ -147,6 +134,5 @@ def policies_of_td3() -> None:
 
 
 if __name__ == "__main__":
-    keep_freed_memory()
     layers()
     policies_of_td3()

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from policies.surrogate import Surrogate, constant
 
-CHUNK = 2**17
+CHUNK = 2**18
 """Elements of a sequence that are worked on at once: few calls, and all that is made of them stays in the cache."""
 
 

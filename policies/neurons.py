@@ -82,8 +82,8 @@ class Neurons(nn.Module):
         if refractory < 0 or refractory != int(refractory):
             raise ValueError(f"refractory={refractory} must be a whole number of steps, 0 or more.")
         for name, value in constants.items():
-            if name.startswith("tau") and not value > 0:
-                raise ValueError(f"{name}={value} must be positive.")
+            if name.startswith("tau") and not 0 < value < math.inf:
+                raise ValueError(f"{name}={value} must be positive and finite.")
         self.size = size
         self.neuron = neuron
         self.constants = kind(**constants)

@@ -33,6 +33,12 @@ def test_derivative_is_the_formula(name: str, width: float) -> None:
 
 
 @pytest.mark.parametrize("name", SURROGATES)
+def test_far_from_the_threshold_the_derivative_is_a_small_number(name: str) -> None:
+    u = torch.tensor([-1e30, -2e4, -2e3, 2e3, 2e4, 1e30])
+    assert Surrogate(name).derivative(u).abs().max() < 1e-6
+
+
+@pytest.mark.parametrize("name", SURROGATES)
 def test_unit_changes_the_scale_of_u_alone(name: str) -> None:
     u = torch.linspace(-2, 2, 101, dtype=torch.double)
     surrogate = Surrogate(name)
