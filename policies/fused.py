@@ -117,14 +117,13 @@ class _LIF(torch.autograd.Function):
         gs = torch.zeros_like(h) if grads[0] is None else grads[0]
         v_th = constant(c.v_th / c.gain, h.dtype, h.device)
         steps = max(1, CHUNK // max(1, h[0].numel()))
-        u, kept = torch.empty_like(h[:steps]), torch.empty_like(h[:steps])
         g = grads[1]
         decay = c.decay if g is None else c.gain  # dL/dv_t = decay * g, with v in units of the gain
-        for part, gs_part in zip(reversed(h.split(steps)), reversed(gs.split(steps)), strict=True):
-            size = part.shape[0]
-            slope = ctx.surrogate.derivative(torch.sub(part, v_th, out=u[:size]), c.gain)
-            passed = _passed(part, slope, c, kept[:size])
-            torch.mul(gs_part, slope, out=part)
+        for end in range(len(h), 0, -steps):
+            part = h[max(0, end - steps) : end]
+            slope = ctx.surrogate.derivative(torch.sub(part, v_th), c.gain)
+            passed = _passed(part, slope, c)
+            torch.mul(gs[max(0, end - steps) : end], slope, out=part)
             for gt, kt in zip(reversed(part.unbind()), reversed(passed.unbind()), strict=True):
                 if g is not None:
                     torch.addcmul(gt, g, kt, value=decay, out=gt)
@@ -134,13 +133,13 @@ class _LIF(torch.autograd.Function):
         return h, g * (c.decay / c.gain) if ctx.needs_input_grad[1] else None, None, None
 
 
-def _passed(h: Tensor, slope: Tensor, c: Constants, out: Tensor) -> Tensor:
+def _passed(h: Tensor, slope: Tensor, c: Constants) -> Tensor:
     """dv/dh: how much of a gradient passes the reset."""
     jump = 0.0 if c.detach_reset or c.reset == "none" else c.v_th / c.gain
     if c.reset != "hard":
-        return torch.add(constant(1.0, h.dtype, h.device), slope, alpha=-jump, out=out)
-    torch.le(h, constant(c.v_th / c.gain, h.dtype, h.device), out=out)
-    return out if c.detach_reset else out.addcmul_(h, slope, value=-1.0)
+        return torch.add(constant(1.0, h.dtype, h.device), slope, alpha=-jump)
+    silent = torch.le(h, constant(c.v_th / c.gain, h.dtype, h.device), out=torch.empty_like(h))
+    return silent if c.detach_reset else silent.addcmul_(h, slope, value=-1.0)
 
 
 def _charge(v: Tensor, current: Tensor, c: Constants, out: Tensor) -> Tensor:
