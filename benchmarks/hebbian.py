@@ -1,4 +1,5 @@
-"""`python -m benchmarks.hebbian`: steps of plastic networks against a compiled loop over synapses and the memory's speed.
+"""`python -m benchmarks.hebbian`: steps of plastic networks against a compiled loop over synapses and the memory's speed, and
+what whole generations spend their time on.
 
 The loop needs numba, which nothing else here does: pip install numba.
 """
@@ -17,6 +18,7 @@ import numpy as np
 import tyro
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from benchmarks import generations
 from policies.population import Hebbian
 from trainers.devices import use_all_cores
 
@@ -164,3 +166,4 @@ def main(config: Config) -> None:
 
 if __name__ == "__main__":
     main(tyro.cli(Config, prog="python -m benchmarks.hebbian"))
+    generations.main()

@@ -62,6 +62,8 @@ def features(kernels: tuple[jax.Array, jax.Array], image: jax.Array) -> jax.Arra
 
 def resize(image: jax.Array, side: int) -> jax.Array:
     """(H, W, C) -> (side, side, C), bilinear between pixel centres, without smoothing (OpenCV's INTER_LINEAR)."""
+    if image.shape[:2] == (side, side):
+        return image
 
     def along_rows(x: jax.Array) -> jax.Array:
         place = np.clip((np.arange(side) + 0.5) * x.shape[0] / side - 0.5, 0, x.shape[0] - 1)
