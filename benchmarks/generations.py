@@ -1,0 +1,73 @@
+"""What whole generations of plastic networks spend their time on; part of `python -m benchmarks.hebbian`."""
+
+import os
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+from stable_baselines3.common.vec_env import VecEnvWrapper
+
+from trainers.config import defaults
+from trainers.es import ES
+from trainers.run import constructor_arguments
+
+SHORT = {"max_episode_steps": 100}
+
+
+def model_of(env: str, **changes: Any) -> ES:
+    """ES with the settings of the zoo for HebbianPolicy in `env`, and these changes."""
+    config = defaults("es", env, None if env.startswith("CarRacing") else "HebbianPolicy")
+    return ES(config.policy, env, **(constructor_arguments(config) | {"eval_episodes": 0} | changes))
+
+
+def share_of_environments(env: str, generations: int = 2, **changes: Any) -> float:
+    """Share of a generation's time that is spent waiting for environments, after a first generation that compiles."""
+    model = model_of(env, vec_env="subproc", n_envs=os.cpu_count() or 1, **changes)
+    model.learn(generations=1)
+    inner: Any = model.get_env()
+    while isinstance(inner, VecEnvWrapper):
+        inner = inner.venv
+    waited = 0.0
+
+    def timed(call: Callable[..., Any]) -> Callable[..., Any]:
+        def run(*args: Any, **kwargs: Any) -> Any:
+            nonlocal waited
+            start = time.perf_counter()
+            result = call(*args, **kwargs)
+            waited += time.perf_counter() - start
+            return result
+
+        return run
+
+    inner.step, inner.env_method, inner.reset = timed(inner.step), timed(inner.env_method), timed(inner.reset)
+    start = time.perf_counter()
+    model.learn(generations=1 + generations, reset_num_timesteps=False)
+    share = waited / (time.perf_counter() - start)
+    inner.close()
+    return share
+
+
+def generations_per_minute(generations: int = 5) -> float:
+    """Of 500 ants in three morphologies, after a first generation that compiles."""
+    variants = {"damage": ["none", "front_right_short", "front_left_short"]}
+    model = model_of("BraxAnt-v0", population_size=500, variants=variants)
+    model.learn(generations=1)
+    start = time.perf_counter()
+    model.learn(generations=1 + generations, reset_num_timesteps=False)
+    return 60 * generations / (time.perf_counter() - start)
+
+
+def main() -> None:
+    """Print shares, and the speed on a GPU if there is one."""
+    print("Share of a generation that is spent in the environments, workers on all cores, population 64:")
+    shares = {
+        "CarRacingEarlyStop-v0, fast renderer": share_of_environments("CarRacingEarlyStop-v0", population_size=64),
+        "DamagedAnt-v0": share_of_environments("DamagedAnt-v0", population_size=64, variants=None, env_kwargs=SHORT),
+    }
+    for name, share in shares.items():
+        print(f"  {name:38s}{share:5.0%}")
+    if jax.default_backend() == "cpu":
+        print("No GPU: generations of 500 ants are not timed.")
+    else:
+        print(f"BraxAnt-v0, population 500, 3 morphologies: {generations_per_minute():.1f} generations a minute")
