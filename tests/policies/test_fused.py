@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from policies.equations.neurons import RESETS
+from policies.fused import CHUNK
 from policies.neurons import Neurons, unroll
 
 
@@ -18,7 +19,10 @@ def _currents(*shape: int) -> torch.Tensor:
 @pytest.mark.parametrize("reset", RESETS)
 def test_long_sequences_of_large_layers_have_the_gradients_of_a_plain_loop(reset: str, detach_reset: bool) -> None:
     layer = Neurons(701, reset=reset, detach_reset=detach_reset)
-    x = _currents(5, 64, 701)  # 44,864 neurons: more than fit into one piece of work with all their steps
+    x = _currents(13, 64, 701)
+    steps = CHUNK // x[0].numel()
+    assert 1 < steps < 13
+    assert 13 % steps  # several pieces of work, the last of them shorter
     weight = torch.randn(x.shape, dtype=torch.double)
     grads = [torch.autograd.grad(run(x)[0], x, weight)[0] for run in (layer, _plain(layer))]
     torch.testing.assert_close(grads[0], grads[1], rtol=0, atol=1e-12)
