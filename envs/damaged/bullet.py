@@ -48,6 +48,7 @@ try:
         import pybullet_data
         from pybullet_envs_gymnasium.gym_locomotion_envs import WalkerBaseBulletEnv
         from pybullet_envs_gymnasium.robot_locomotors import Ant
+        from pybullet_utils.bullet_client import BulletClient
 except ImportError as error:
     raise DependencyNotInstalled('PyBullet is not installed; run `pip install "spikegym[bullet]"`.') from error
 
@@ -237,9 +238,9 @@ class DamagedAntBullet(WalkerBaseBulletEnv, EzPickle):
         self._course.begin(self.np_random)
         self._build(structure_of(self._course.active))
         self.robot.np_random = start
-        starting = self.physicsClientId < 0
-        with _quiet() if starting and self.render_mode != "human" else nullcontext():
-            obs, info = super().reset()
+        if self.physicsClientId < 0:
+            self._connect()
+        obs, info = super().reset()
         self._began = True
         self.robot.take(self._course.active)
         return self._observe(obs), info | {"damage": self._course.names}
@@ -254,6 +255,21 @@ class DamagedAntBullet(WalkerBaseBulletEnv, EzPickle):
         if self.render_mode == "human":
             self.render()
         return self._observe(obs), float(reward), terminated, truncated, info | {"damage": self._course.names}
+
+    def camera_adjust(self) -> None:
+        if self.render_mode == "human":  # the camera is the window's; pictures are taken by one of their own
+            super().camera_adjust()
+
+    def _connect(self) -> None:
+        """Start a simulation of this environment's own. Left to itself, pybullet_envs_gymnasium joins any simulation that
+        another process shares on this machine, and all environments then reset and step that one."""
+        window = self.render_mode == "human"
+        with nullcontext() if window else _quiet():
+            self._p = BulletClient(pybullet.GUI if window else pybullet.DIRECT)
+            self._p.setPhysicsEngineParameter(deterministicOverlappingPairs=1)
+            self._p.configureDebugVisualizer(pybullet.COV_ENABLE_GUI, 0)
+        self.physicsClientId = self._p._client
+        self.ownsPhysicsClient = True
 
     def _build(self, structure: Structure) -> None:
         """Have a robot of this body in the simulation. Emptying and refilling it takes milliseconds and, other than taking

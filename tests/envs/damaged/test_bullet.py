@@ -271,6 +271,21 @@ def test_passes_the_checkers(kwargs: dict[str, Any]) -> None:
     check_sb3_env(make(**kwargs))
 
 
+def test_has_a_simulation_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It never asks for one that another process shares (a server left behind would hang or share every environment)."""
+    methods, connect = [], pybullet.connect
+
+    def spy(method: int, **kwargs: Any) -> int:
+        methods.append(method)
+        return connect(method, **kwargs)
+
+    monkeypatch.setattr(pybullet, "connect", spy)
+    env = make()
+    for _ in range(2):
+        env.reset(seed=0)
+    assert methods == [pybullet.DIRECT]
+
+
 def test_renders_the_damage() -> None:
     frames = []
     for damage in ("none", "front_right_leg"):
