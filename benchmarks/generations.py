@@ -40,7 +40,8 @@ def share_of_environments(env: str, generations: int = 2, **changes: Any) -> flo
 
         return run
 
-    inner.step, inner.env_method, inner.reset = timed(inner.step), timed(inner.env_method), timed(inner.reset)
+    for name in ("step_async", "step_wait", "env_method", "reset"):
+        setattr(inner, name, timed(getattr(inner, name)))
     start = time.perf_counter()
     model.learn(generations=1 + generations, reset_num_timesteps=False)
     share = waited / (time.perf_counter() - start)

@@ -38,7 +38,7 @@ class Config:
 
 
 class Spike(torch.autograd.Function):
-    """1 where u > 0; for the gradient, the sum of three Gaussians of Yin, Corradi & Bohte (2021)."""
+    """1 where u > 0; for the gradient, half the sum of three Gaussians of Yin, Corradi & Bohte (2021)."""
 
     @staticmethod
     def forward(ctx: Any, u: Tensor) -> Tensor:
@@ -52,7 +52,7 @@ class Spike(torch.autograd.Function):
         def normal(mean: float, sd: float) -> Tensor:
             return torch.exp(-((u - mean) ** 2) / (2 * sd**2)) / (sd * math.sqrt(2 * math.pi))
 
-        return grads[0] * (1.15 * normal(0.0, 0.5) - 0.15 * normal(0.5, 3.0) - 0.15 * normal(-0.5, 3.0))
+        return grads[0] * (1.15 * normal(0.0, 0.5) - 0.15 * normal(0.5, 3.0) - 0.15 * normal(-0.5, 3.0)) / 2
 
 
 class PlainLayer(nn.Module):

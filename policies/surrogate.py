@@ -42,16 +42,16 @@ def gaussian(u: Tensor, width: float, scale: float) -> Tensor:
 
 
 def multi_gaussian(u: Tensor, width: float, scale: float) -> Tensor:
-    """f(x) = 1.15 N(x; 0, 1) - 0.15 N(x; 1, 6) - 0.15 N(x; -1, 6), slightly negative beside the threshold (Yin, Corradi &
-    Bohte, Nature Machine Intelligence 2021)."""
+    """f(x) = (1.15 N(x; 0, 1) - 0.15 N(x; 1, 6) - 0.15 N(x; -1, 6)) / 2, slightly negative beside the threshold (Yin, Corradi
+    & Bohte, Nature Machine Intelligence 2021; half, as in their code)."""
     # exp(-(u - w)^2 / 72 w^2) + exp(-(u + w)^2 / 72 w^2) = 2 exp(-1 / 72) exp(-u^2 / 72 w^2) cosh(u / 36 w),
     # which is 0 at 1000 widths already; farther out exp gives 0, and cosh would not give a number.
     sides = u.clamp(-1000 * width, 1000 * width).mul_(1 / (36 * width)).cosh_()
     squares = u.square_()
     sides.mul_((squares * (-1 / (72 * width**2))).exp_())
     root = math.sqrt(2 * math.pi)
-    middle = squares.mul_(-0.5 / width**2).exp_().mul_(1.15 * scale / root)
-    return middle.sub_(sides, alpha=0.15 * scale / (6 * root) * 2 * math.exp(-1 / 72))
+    middle = squares.mul_(-0.5 / width**2).exp_().mul_(0.575 * scale / root)
+    return middle.sub_(sides, alpha=0.15 * scale / (6 * root) * math.exp(-1 / 72))
 
 
 def triangular(u: Tensor, width: float, scale: float) -> Tensor:

@@ -16,7 +16,7 @@ FORMULAS = {
     "arctan": lambda u, w: 1 / (w * (1 + (np.pi * u / w) ** 2)),
     "fast_sigmoid": lambda u, w: 1 / (1 + np.abs(u) / w) ** 2,
     "gaussian": lambda u, w: _normal(u, 0, w),
-    "multi_gaussian": lambda u, w: 1.15 * _normal(u, 0, w) - 0.15 * (_normal(u, w, 6 * w) + _normal(u, -w, 6 * w)),
+    "multi_gaussian": lambda u, w: 0.575 * _normal(u, 0, w) - 0.075 * (_normal(u, w, 6 * w) + _normal(u, -w, 6 * w)),
     "triangular": lambda u, w: np.maximum(0, 1 - np.abs(u) / w),
 }
 

@@ -77,17 +77,21 @@ class VecEnvRollout:
         while (item >= 0).any():
             seen = obs if slots >= FEWEST_LANES else np.repeat(obs, FEWEST_LANES, axis=0)
             carry, actions, broken, metrics = self._act(params, carry, seen, scaling)
-            deviation = np.asarray(obs, np.float32) - shift if len(shift) else np.zeros((slots, 0), np.float32)
-            next_obs, rewards, dones, infos = self.env.step(np.asarray(actions)[:slots])
-            broken, metrics = jax.device_get((broken[:slots], metrics))
+            self.env.step_async(np.asarray(actions)[:slots])
+            # Other processes' environments step meanwhile.
+            broken, metrics = jax.device_get((broken, metrics))
+            broken = broken[:slots]
             live = np.flatnonzero(item >= 0)
-            diverged = broken | [info.get("diverged", False) for info in infos]
             result.length[item[live]] += 1
-            result.ret[item[live]] += np.where(diverged[live], np.nan, rewards[live])
-            result.first[item[live]] += deviation[live]
-            result.second[item[live]] += deviation[live] ** 2
+            if len(shift):
+                deviation = np.asarray(obs, np.float32)[live] - shift
+                result.first[item[live]] += deviation
+                result.second[item[live]] += deviation**2
             for name, value in metrics.items():
                 result.metrics[name][item[live]] += value[live]
+            next_obs, rewards, dones, infos = self.env.step_wait()
+            diverged = broken | [info.get("diverged", False) for info in infos]
+            result.ret[item[live]] += np.where(diverged[live], np.nan, rewards[live])
             obs = np.array(next_obs)
             for slot in live[(dones | broken)[live]]:
                 assign(int(slot))
