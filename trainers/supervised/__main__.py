@@ -17,11 +17,11 @@ from trainers.cli import flag_value
 from trainers.config import from_dict
 from trainers.make_env import versions
 from trainers.run import new_folder
-from trainers.supervised.config import CONFIGS, RobotConfig, SupervisedConfig
+from trainers.supervised.config import CONFIGS, SupervisedConfig
 from trainers.supervised.loop import Trainer, load_model
 from trainers.supervised.policy import drive
 from trainers.supervised.shd_files import write_synthetic
-from trainers.supervised.tasks import make_task
+from trainers.supervised.tasks import RobotTask, make_task
 
 USAGE = """python -m trainers.supervised --task robot|shd [OPTIONS]     learn (--help lists a task's options)
 python -m trainers.supervised plot RUN                       draw all figures of a run
@@ -126,13 +126,14 @@ def finish(trainer: Trainer, config: SupervisedConfig, folder: Path) -> None:
     print(
         f"Test {score}: {result[score]:.6g} with the network of epoch {meta['epoch']} (best on validation: {meta[score]:.6g})"
     )
-    if isinstance(config, RobotConfig):
-        variance = float(trainer.task.dataset("test").targets.var(dim=(0, 1)).sum())
+    if isinstance(trainer.task, RobotTask):
+        targets = trainer.task.compared(trainer.task.dataset("test").targets.swapaxes(0, 1))
+        variance = float(targets.var(dim=(0, 1)).sum())
         result["relative"] = result[score] / variance
         print(f"That is {result['relative']:.3g} of the variance of the targets.")
-        if config.direction == "inverse" and config.preset == "env":
+        if (trainer.task.config.direction, trainer.task.config.preset) == ("inverse", "env"):
             print("RobotTrajectory-v0, 100 movements:")
-            for name, (mean, std) in drive(trainer.model).items():  # type: ignore[arg-type]
+            for name, (mean, std) in drive(trainer.task.model).items():
                 print(f"  {name:36s}{mean:8.1f} +- {std:.1f}")
                 result[f"return/{name}"] = mean
     write_atomically(folder / "results.yml", yaml.safe_dump(result, sort_keys=False).encode())

@@ -17,7 +17,8 @@ class TrajectoryPolicy:
     """Sees where the tip should be, never where it is, and gives joint velocities; works with `evaluate_policy`.
 
     The environment must give observations of the mode "target" (x, y of the next target and the phase). What `predict` takes
-    and gives is what a Stable-Baselines3 model's does; the state of the neurons travels as `state`.
+    and gives is what a Stable-Baselines3 model's does; the state of the neurons travels as `state`. What velocities are beyond
+    the fastest that the arm can do is made up for in the next steps, so that the path is not lost for good.
 
     :param network: learned on `RobotTrajectoryDataset(direction="inverse")`, outputs in rad/s
     :param env: a RobotTrajectory-v0 environment, of which only `omega_max` is used
@@ -41,14 +42,17 @@ class TrajectoryPolicy:
         """Actions (B, 2) in [-1, 1] for observations (B, 3), or (2,) for one (3,), and the next state."""
         del deterministic  # there is nothing random in it
         target = torch.as_tensor(np.atleast_2d(observation)[:, :2], dtype=torch.float32)
-        rest = self.network.rest(target)
+        rest = (torch.zeros_like(target), *self.network.rest(target))  # the velocities not yet done, and the network's state
         before = rest if state is None else tuple(torch.as_tensor(part) for part in state)
         if episode_start is not None:
             fresh = torch.as_tensor(np.asarray(episode_start, bool))[:, None]
             before = tuple(torch.where(fresh, new, old) for new, old in zip(rest, before, strict=True))
-        omega, _, after = self.network.act(target[None], before)
-        action = np.clip(omega[0].numpy() / self.omega_max, -1.0, 1.0)
-        return action.reshape(*np.shape(observation)[:-1], 2), tuple(part.numpy() for part in after)
+        owed, *inner = before
+        omega, _, after = self.network.act(target[None], tuple(inner))
+        wanted = (owed + omega[0]) / self.omega_max
+        action = wanted.clamp(-1.0, 1.0)
+        state = tuple(part.numpy() for part in (self.omega_max * (wanted - action), *after))
+        return action.numpy().reshape(*np.shape(observation)[:-1], 2), state
 
 
 def drive(network: ReservoirRegressor, episodes: int = 100, first_seed: int = 0) -> dict[str, tuple[float, float]]:

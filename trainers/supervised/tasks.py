@@ -57,24 +57,26 @@ class Task:
 
 class RobotTask(Task):
     """Error: mean squared distance in units of the targets' standard deviation. Score: loss = MSE(x) + MSE(y) in the units of
-    the targets, as published; for a network that gives out changes, the error is that of their sums, which is what the arm
-    does with them."""
+    the targets, as published. For a network that gives out changes, both are of their sums, which is what the arm makes of
+    them."""
 
     score, lower_is_better = "loss", True
+    model: ReservoirRegressor
 
     def __init__(self, config: RobotConfig) -> None:
         self.config = config
         super().__init__()
-        model: ReservoirRegressor = build(ReservoirRegressor, config.model_kwargs)
-        self.model = model
+        self.model = build(ReservoirRegressor, config.model_kwargs)
         train = self.dataset("train")
-        model.fit(train.inputs.swapaxes(0, 1), train.targets.swapaxes(0, 1))
+        self.model.fit(train.inputs.swapaxes(0, 1), train.targets.swapaxes(0, 1))
 
     def grade(self, response: Response, targets: Tensor) -> Graded:
-        model: Any = self.model
-        difference = response.outputs - targets
-        squares = (difference.cumsum(dim=0) if model.differentiate else difference) / model.output_scale
-        return Graded((squares**2).mean(), (difference**2).mean(dim=0).sum(dim=1))
+        difference = self.compared(response.outputs - targets)
+        return Graded(((difference / self.model.output_scale) ** 2).mean(), (difference**2).mean(dim=0).sum(dim=1))
+
+    def compared(self, y: Tensor) -> Tensor:
+        """What errors are taken of in sequences (T, B, 2): themselves, or their sums."""
+        return y.cumsum(dim=0) if self.model.differentiate else y
 
     def make_dataset(self, split: str) -> RobotTrajectoryDataset:
         c = self.config

@@ -1,6 +1,7 @@
 import gymnasium
 import numpy as np
 import pytest
+import torch
 import yaml
 from PIL import Image
 from stable_baselines3.common.evaluation import evaluate_policy
@@ -102,6 +103,22 @@ def test_the_policy_sees_the_target_alone_and_carries_its_state() -> None:
     np.testing.assert_allclose(fresh, together[0], rtol=1e-5, atol=1e-6)
     with pytest.raises(ValueError, match=r"is no gymnasium\.make"):
         TrajectoryPolicy(network, gymnasium.make("RobotTrajectory-v0"))
+
+
+def test_velocities_beyond_the_arms_are_made_up_for(monkeypatch) -> None:
+    network = ReservoirRegressor(2, 2, 40)
+    wanted = iter([[8.0, 0.0], [1.0, -11.0], [0.0, 0.0], [-2.0, 0.0]])
+
+    def act(x, state):
+        return torch.tensor([[next(wanted)]]), None, state
+
+    monkeypatch.setattr(network, "act", act)
+    policy = TrajectoryPolicy(network, gymnasium.make("RobotTrajectory-v0", obs_mode="target"))
+    done, state = [], None
+    for _ in range(4):
+        action, state = policy.predict(np.zeros(3, np.float32), state)
+        done.append(policy.omega_max * action)
+    np.testing.assert_allclose(done, [[5, 0], [4, -5], [0, -5], [-2, -1]], atol=1e-5)
 
 
 @pytest.mark.parametrize(
