@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
@@ -28,10 +29,24 @@ class Run:
         self.metrics = {name: np.array([float(row[name]) for row in rows]) for name in rows[0]}
         self.numbers = sorted(e for e in files if e)
         self.files = files
+        config = yaml.safe_load((folder / "config.yml").read_text())["config"]
+        # Of a network that gives out velocities as changes of a position, the positions are what can be seen.
+        self.summed = bool(config["model_kwargs"].get("differentiate"))
 
     def epoch(self, number: int) -> Any:
         """Arrays of an epoch."""
         return np.load(self.files[number])
+
+    def movement(self, number: int) -> tuple[np.ndarray, np.ndarray]:
+        """Targets and outputs (T, 2) of the first kept sample, or their sums."""
+        kept = self.epoch(number)
+        expected, outputs = kept["expected"][:, 0], kept["outputs"][:, 0]
+        return (expected.cumsum(axis=0), outputs.cumsum(axis=0)) if self.summed else (expected, outputs)
+
+    @property
+    def labels(self) -> list[str]:
+        """What the two outputs are called."""
+        return [f"{'sum of the ' if self.summed else ''}{which} output" for which in ("first", "second")]
 
     @property
     def stages(self) -> dict[str, int]:
@@ -80,14 +95,14 @@ def components(run: Run) -> Figure:
     """Both outputs over time against their targets, at three stages, on the same movement."""
     figure, axes = _figure(2, 3, (11, 5), sharex=True)
     for column, (stage, number) in enumerate(run.stages.items()):
-        kept = run.epoch(number)
+        expected, outputs = run.movement(number)
         for row in range(2):
-            axes[row, column].plot(kept["expected"][:, 0, row], color="black", label="target")
-            axes[row, column].plot(kept["outputs"][:, 0, row], color="tab:orange", linestyle="--", label="network")
+            axes[row, column].plot(expected[:, row], color="black", label="target")
+            axes[row, column].plot(outputs[:, row], color="tab:orange", linestyle="--", label="network")
         axes[0, column].set_title(f"{stage} (epoch {number})")
         axes[1, column].set_xlabel("step")
-    axes[0, 0].set_ylabel("first output")
-    axes[1, 0].set_ylabel("second output")
+    for a, label in zip(axes[:, 0], run.labels, strict=True):
+        a.set_ylabel(label)
     axes[0, 0].legend(frameon=False)
     return figure
 
@@ -96,11 +111,11 @@ def plane(run: Run) -> Figure:
     """The second output over the first against the target, at three stages, on the same movement."""
     figure, axes = _figure(1, 3, (11, 3.8), sharex=True, sharey=True)
     for a, (stage, number) in zip(axes[0], run.stages.items(), strict=True):
-        kept = run.epoch(number)
-        a.plot(*kept["expected"][:, 0].T, color="black", label="target")
-        a.plot(*kept["outputs"][:, 0].T, color="tab:orange", linestyle="--", label="network")
-        a.set(title=f"{stage} (epoch {number})", xlabel="first output")
-    axes[0, 0].set_ylabel("second output")
+        expected, outputs = run.movement(number)
+        a.plot(*expected.T, color="black", label="target")
+        a.plot(*outputs.T, color="tab:orange", linestyle="--", label="network")
+        a.set(title=f"{stage} (epoch {number})", xlabel=run.labels[0])
+    axes[0, 0].set_ylabel(run.labels[1])
     axes[0, 0].legend(frameon=False)
     return figure
 
@@ -217,6 +232,7 @@ def _heat_maps(matrices: dict[str, np.ndarray], what: str) -> Figure:
         limit = float(np.quantile(np.abs(matrix), 0.999)) or 1e-12
         image = a.imshow(matrix, cmap="RdBu_r", vmin=-limit, vmax=limit, aspect="auto", interpolation="nearest")
         a.set(title=f"{name.replace('_', ' ')}: {what}", xlabel="from", ylabel="to")
+        a.locator_params(integer=True)
         a.grid(False)
         figure.colorbar(image, ax=a)
     return figure
