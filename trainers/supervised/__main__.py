@@ -34,9 +34,9 @@ class SyntheticConfig:
 
     folder: Annotated[str, tyro.conf.Positional]
     """Where shd_train.h5 and shd_test.h5 go."""
-    n_train: int = 1000
+    n_train: int = 4000
     """Samples of the training file."""
-    n_test: int = 300
+    n_test: int = 1000
     """Samples of the test file."""
     seed: int = 0
     """Seed of the digits."""

@@ -95,7 +95,7 @@ def read(path: Path) -> Digits:
 
 
 def write_synthetic(
-    folder: str | Path, n_train: int = 1000, n_test: int = 300, seed: int = 0, density: float = 1.0
+    folder: str | Path, n_train: int = 4000, n_test: int = 1000, seed: int = 0, density: float = 1.0
 ) -> list[Path]:
     """Write files of exactly that layout, filled with made-up digits: shd_train.h5 and shd_test.h5 of a folder.
 
