@@ -113,11 +113,11 @@ def learn(args: list[str]) -> int:
         again = f"python -m trainers.supervised --task {task} --resume {folder}"
         print(f"Interrupted after epoch {trainer.epoch}. Go on with: {again}")
         return 130
-    finish(trainer, config, folder)
+    finish(trainer, folder)
     return 0
 
 
-def finish(trainer: Trainer, config: SupervisedConfig, folder: Path) -> None:
+def finish(trainer: Trainer, folder: Path) -> None:
     """Print what the best epoch's network makes of the test set, and of the robot where it can drive it."""
     arrays, meta = checkpoint.load(folder / "best_model.zip")
     load_model(trainer.model, arrays, folder / "best_model.zip")
