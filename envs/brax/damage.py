@@ -65,6 +65,7 @@ class DamagedTask(BraxTask):
         self.damages = damages
         self.observe_damage = observe_damage
         self.name, self.physics, self.max_episode_steps = intact.name, intact.physics, intact.max_episode_steps
+        self.reward = intact.reward
         self.env, self.dt = intact.env, intact.dt
         self.action_size = intact.action_size
         self.anatomy = anatomy(self.physics)

@@ -90,6 +90,7 @@ class BraxEnv(gymnasium.Env[np.ndarray, np.ndarray], EzPickle):
     | `damage` | None | what is broken on the ant, and when; see `envs.damage` for all its forms |
     | `observe_damage` | False | append a flag for each part of the ant to the observation (1: broken now) |
     | `horizon` | 1000 | steps of an episode; schedules of damage beyond it are refused |
+    | `reward` | "full" | "full", as above, or "progress": the forward velocity alone in m/s (not for Reacher) |
 
     ## Version History
     * v0: first version
@@ -107,11 +108,12 @@ class BraxEnv(gymnasium.Env[np.ndarray, np.ndarray], EzPickle):
         damage: Any = None,
         observe_damage: bool = False,
         horizon: int = 1000,
+        reward: str = "full",
     ) -> None:
-        EzPickle.__init__(self, task, physics, render_mode, width, height, damage, observe_damage, horizon)
+        EzPickle.__init__(self, task, physics, render_mode, width, height, damage, observe_damage, horizon, reward)
         if render_mode not in (None, "rgb_array", "human"):
             raise ValueError(f"render_mode='{render_mode}' is not supported; use None, 'rgb_array' or 'human'.")
-        self.task = make_task(task, physics, horizon, damage, observe_damage)
+        self.task = make_task(task, physics, horizon, damage, observe_damage, reward)
         self.damage = self.task.damages[0] if isinstance(self.task, DamagedTask) else None
         self.observe_damage = observe_damage
         self._which: tuple[int, ...] = ()  # of the task's damages, once there are several

@@ -18,6 +18,7 @@ TASKS: dict[str, str] = {
 }
 # Current Brax has Swimmer on the generalized pipeline alone, and its fluid forces do not trace on current JAX.
 MISSING: dict[str, tuple[str, ...]] = {"swimmer": PHYSICS[1:]}
+REWARDS: tuple[str, ...] = ("full", "progress")
 
 
 class TaskState(NamedTuple):
@@ -44,8 +45,9 @@ class BraxTask:
     observation zero and its reward NaN, so that a diverged episode can be recognised by its return.
     """
 
-    def __init__(self, name: str, physics: str, max_episode_steps: int) -> None:
+    def __init__(self, name: str, physics: str, max_episode_steps: int, reward: str) -> None:
         self.name = name
+        self.reward = reward
         self.physics = physics
         self.max_episode_steps = max_episode_steps
         if physics == "v1":
@@ -59,7 +61,8 @@ class BraxTask:
         self.action_size = int(self.env.action_size)
 
     def __repr__(self) -> str:
-        return f"BraxTask({self.name!r}, physics={self.physics!r}, max_episode_steps={self.max_episode_steps})"
+        steps = self.max_episode_steps
+        return f"BraxTask({self.name!r}, physics={self.physics!r}, max_episode_steps={steps}, reward={self.reward!r})"
 
     def reset(self, key: jax.Array) -> TaskState:
         """Initial state drawn with a typed key (`jax.random.key`)."""
@@ -92,30 +95,37 @@ class BraxTask:
 
     def _wrap(self, state: Any) -> TaskState:
         state = jax.tree.map(_strong, state)
-        valid = jnp.all(jnp.isfinite(state.obs)) & jnp.isfinite(state.reward)
+        reward = state.metrics["x_velocity"] if self.reward == "progress" else state.reward
+        valid = jnp.all(jnp.isfinite(state.obs)) & jnp.isfinite(reward)
         return TaskState(
             state,
             jnp.where(valid, state.obs, 0.0),
-            jnp.where(valid, state.reward, jnp.nan),
+            jnp.where(valid, reward, jnp.nan),
             (state.done > 0) | ~valid,
             dict(sorted(state.metrics.items())),
         )
 
 
 @functools.cache
-def _cached_task(name: str, physics: str, max_episode_steps: int) -> BraxTask:
-    return BraxTask(name, physics, max_episode_steps)
+def _cached_task(name: str, physics: str, max_episode_steps: int, reward: str) -> BraxTask:
+    return BraxTask(name, physics, max_episode_steps, reward)
 
 
 def make_task(
-    name: str, physics: str = "v1", max_episode_steps: int = 1000, damage: Any = None, observe_damage: bool = False
+    name: str,
+    physics: str = "v1",
+    max_episode_steps: int = 1000,
+    damage: Any = None,
+    observe_damage: bool = False,
+    reward: str = "full",
 ) -> BraxTask:
     """The task of that name ("humanoid", "Humanoid" or "BraxHumanoid-v0"); equal arguments give the same object.
 
     :param damage: what is broken on the ant, and when (see `envs.damage`)
     :param observe_damage: append a flag for each part of the ant to the observation (1: broken now)
-    :raises ValueError: for an unknown task or physics, a task that the physics cannot simulate, damage that makes no sense
-        or of another robot than the ant
+    :param reward: "full", Brax's own, or "progress", the forward velocity alone in m/s
+    :raises ValueError: for an unknown task, physics or reward, a task that the physics cannot simulate, damage that makes no
+        sense or of another robot than the ant, progress of Reacher
     """
     task = find_task(name)
     if task is None:
@@ -130,7 +140,12 @@ def make_task(
         )
     if max_episode_steps < 1:
         raise ValueError(f"max_episode_steps={max_episode_steps} must be at least 1.")
-    made = _cached_task(task, physics, max_episode_steps)
+    if reward not in REWARDS:
+        near = difflib.get_close_matches(str(reward), REWARDS, n=1, cutoff=0.0)[0]
+        raise ValueError(f"Unknown reward '{reward}'. Did you mean '{near}'? Known: {', '.join(REWARDS)}.")
+    if reward == "progress" and task == "reacher":
+        raise ValueError("Reacher stays where it is; use reward='full'.")
+    made = _cached_task(task, physics, max_episode_steps, reward)
     if damage is None and not observe_damage:
         return made
     from envs.brax.damage import make_damaged

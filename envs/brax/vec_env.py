@@ -61,6 +61,7 @@ class BraxVecEnv(VecEnv):
     :param render_mode: None or "rgb_array"
     :param damage: what is broken on the ant, and when; see `envs.damage` (when the task is a name)
     :param observe_damage: append a flag for each part of the ant to the observation (when the task is a name)
+    :param reward: "full" or "progress", see `BraxEnv` (when the task is a name)
     """
 
     def __init__(
@@ -73,15 +74,16 @@ class BraxVecEnv(VecEnv):
         render_mode: str | None = None,
         damage: Any = None,
         observe_damage: bool = False,
+        reward: str = "full",
     ) -> None:
         if num_envs < 1:
             raise ValueError(f"num_envs={num_envs} must be at least 1.")
         if render_mode not in (None, "rgb_array"):
             raise ValueError(f"render_mode='{render_mode}' is not supported; use None or 'rgb_array'.")
         if isinstance(task, str):
-            task = make_task(task, physics, max_episode_steps, damage, observe_damage)
-        elif damage is not None or observe_damage:
-            raise ValueError("A BraxTask has its own damage; give damage and observe_damage to make_task.")
+            task = make_task(task, physics, max_episode_steps, damage, observe_damage, reward)
+        elif damage is not None or observe_damage or reward != "full":
+            raise ValueError("A BraxTask has its own damage and reward; give damage, observe_damage and reward to make_task.")
         self.task = task
         self._which = np.zeros(num_envs, np.int32)  # of the task's damages
         self.render_mode = render_mode

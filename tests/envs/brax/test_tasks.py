@@ -1,3 +1,4 @@
+import gymnasium
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -5,6 +6,7 @@ import pytest
 
 from envs.brax.imports import import_v1, import_v2
 from envs.brax.tasks import PHYSICS, available_physics, find_task, make_task
+from envs.brax.vec_env import BraxVecEnv
 
 
 @pytest.mark.parametrize(
@@ -67,6 +69,33 @@ def test_diverged_physics_terminates_with_an_invalid_reward() -> None:
     np.testing.assert_array_equal(after.obs, 0.0)
 
 
+@pytest.mark.parametrize("name", ["hopper", "halfcheetah", "ant"])
+def test_progress_is_how_far_the_robot_gets(name: str) -> None:
+    full, progress = make_task(name), make_task(name, reward="progress")
+    state, other = progress.jit_reset(jax.random.key(0)), full.jit_reset(jax.random.key(0))
+    for t in range(5):
+        x = float(state.physics.qp.pos[0, 0])
+        action = jnp.sin(jnp.arange(float(progress.action_size)) + t)
+        state, other = progress.jit_step(state, action), full.jit_step(other, action)
+        assert float(state.reward) == pytest.approx((float(state.physics.qp.pos[0, 0]) - x) / progress.dt, rel=1e-3, abs=1e-4)
+        np.testing.assert_array_equal(state.obs, other.obs)
+    assert float(state.reward) != pytest.approx(float(other.reward))
+
+
+def test_progress_is_an_option_of_every_environment_and_survives_damage() -> None:
+    rewards = []
+    for damage in (None, "none"):
+        env = gymnasium.make("BraxAnt-v0", reward="progress", damage=damage)
+        vec = BraxVecEnv("ant", 1, seed=0, reward="progress", damage=damage)
+        env.reset(seed=0)
+        vec.reset()
+        action = env.action_space.low
+        _, reward, _, _, info = env.step(action)
+        assert reward == pytest.approx(info["x_velocity"])
+        rewards += [reward, vec.step(action[None])[1][0]]
+    np.testing.assert_allclose(rewards, rewards[0], rtol=1e-4)
+
+
 def test_names_and_errors() -> None:
     assert find_task("BraxHumanoid-v0") == find_task("Humanoid") == find_task("humanoid") == "humanoid"
     assert find_task("CartPole-v1") is None
@@ -80,3 +109,7 @@ def test_names_and_errors() -> None:
         make_task("swimmer", "spring")
     with pytest.raises(ValueError, match="at least 1"):
         make_task("hopper", "v1", 0)
+    with pytest.raises(ValueError, match="Did you mean 'progress'"):
+        make_task("hopper", reward="progres")
+    with pytest.raises(ValueError, match="Reacher stays where it is"):
+        make_task("reacher", reward="progress")
