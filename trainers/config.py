@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import re
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
@@ -16,13 +17,25 @@ from trainers.make_env import find_env_id
 Config = TypeVar("Config")
 
 
+class _Loader(yaml.SafeLoader):
+    """Numbers as in YAML 1.2: 1e-4 is one."""
+
+
+_Loader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("+-0123456789"))
+
+
+def parse_yaml(text: str) -> Any:
+    """What a value on the command line or a file of options says."""
+    return yaml.load(text, _Loader)
+
+
 def _parse_options(words: list[str]) -> dict[str, Any]:
     options = {}
     for word in words:
         key, sign, value = word.partition(":")
         if not sign:
             raise ValueError(f"'{word}' is not of the form key:value")
-        options[key] = yaml.safe_load(value)
+        options[key] = parse_yaml(value)
     return options
 
 
@@ -45,7 +58,7 @@ def _parse_variants(words: list[str]) -> dict[str, list[Any]]:
     if not (sign and key and values):
         raise ValueError(f"'{words[0]}' is not of the form option=value,value")
     try:
-        return {key: yaml.safe_load(f"[{values}]")}
+        return {key: parse_yaml(f"[{values}]")}
     except yaml.YAMLError:
         raise ValueError(f"'{values}' is not a list of values with commas between them") from None
 
@@ -250,7 +263,7 @@ def defaults(algorithm: str, env: str, policy: str | None = None, file: Path | N
     """Dataclass defaults, overridden by `file` (zoo_configs/<algorithm>.yml): `policies`, then `default` or the env's entry,
     then the entry's own `policies`."""
     source = file or resources.files("zoo_configs").joinpath(f"{algorithm}.yml")
-    table = yaml.safe_load(source.read_text())
+    table = parse_yaml(source.read_text())
     env_id = find_env_id(env)
     if not {env_id, "default"} & set(table):
         raise ValueError(f"{source} has neither an entry of {env_id} nor one called default.")

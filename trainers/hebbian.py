@@ -5,10 +5,10 @@ import sys
 from dataclasses import dataclass
 
 import tyro
-import yaml
 
 from policies.equations.plasticity import INITIAL_WEIGHTS, RULES
 from policies.names import choose
+from trainers.config import parse_yaml
 
 ENVIRONMENTS = {"CarRacing-v0": "CarRacingEarlyStop-v0", "AntBulletEnv-v0": "DamagedAntBullet-v0"}
 """Published ids -> what stands for them here."""
@@ -133,7 +133,7 @@ def arguments(config: HebbianConfig) -> list[str]:
 def _gives_images(env_id: str, env_kwargs: dict[str, str]) -> bool:
     from trainers.make_env import make_vec_env
 
-    env = make_vec_env(env_id, 1, 0, {name: yaml.safe_load(value) for name, value in env_kwargs.items()})
+    env = make_vec_env(env_id, 1, 0, {name: parse_yaml(value) for name, value in env_kwargs.items()})
     shape = env.observation_space.shape
     env.close()
     return shape is not None and len(shape) == 3

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import yaml
 from stable_baselines3.common.vec_env import VecEnv
 
 from envs.brax.tasks import find_task
+from trainers.config import parse_yaml
 from trainers.make_env import make_vec_env
 
 
@@ -58,7 +58,7 @@ def read_variants(words: tuple[str, ...]) -> dict[str, dict[str, Any]]:
             raise ValueError(
                 f"'{word}' is not of the form option=value,value; write damage=none,front_left_short, for example."
             )
-        variants |= {f"{option}={value}": {option: yaml.safe_load(value)} for value in values.split(",")}
+        variants |= {f"{option}={value}": {option: parse_yaml(value)} for value in values.split(",")}
     return variants
 
 
