@@ -1,7 +1,6 @@
 import pytest
 import torch
 
-from policies.reservoir import ReservoirRegressor
 from policies.sequences import MODELS, AdaptiveSRNN, DelayNetwork, ReservoirClassifier
 
 SMALL = {
@@ -62,36 +61,3 @@ def test_every_network_learns_to_tell_two_inputs_apart(name: str) -> None:
         optimizer.step()
         model.project()
     assert (model.eval()(x).scores.argmax(dim=1) == labels).float().mean() > 0.9
-
-
-@pytest.mark.parametrize("differentiate", [False, True])
-def test_a_regressor_acts_step_by_step_as_on_the_whole_sequence(differentiate: bool) -> None:
-    torch.manual_seed(0)
-    model = ReservoirRegressor(2, 2, 60, traces=(0.0, 0.9, 1.0), differentiate=differentiate, readout_decay=0.5)
-    x, y = torch.randn(15, 4, 2), 0.3 + 2.0 * torch.randn(15, 4, 2)
-    model.fit(x, y)
-    with torch.no_grad():
-        whole, spikes, end = model.act(x)
-        state, steps = None, []
-        for now in x:
-            out, _, state = model.act(now[None], state)
-            steps.append(out)
-    assert spikes.sum() > 0
-    torch.testing.assert_close(torch.cat(steps), whole, rtol=1e-4, atol=1e-4)
-    torch.testing.assert_close(state, end, rtol=1e-4, atol=1e-4)
-
-
-def test_inputs_reach_a_regressor_standardised() -> None:
-    torch.manual_seed(0)
-    model = ReservoirRegressor(2, 2, 60, traces=(0.0, 1.0))
-    x = 5.0 + 3.0 * torch.randn(20, 50, 2)
-    model.fit(x, x)
-    seen = []
-    model.network.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
-    model(x)
-    torch.testing.assert_close(seen[0].mean(dim=(0, 1)), torch.zeros(4), atol=1e-4, rtol=0)
-    torch.testing.assert_close(seen[0].std(dim=(0, 1)), torch.ones(4))
-    sums = x.cumsum(dim=0)
-    torch.testing.assert_close(seen[0][..., 2:], (sums - sums.mean(dim=(0, 1))) / sums.std(dim=(0, 1)), rtol=1e-4, atol=1e-4)
-    with pytest.raises(ValueError, match="must be decays"):
-        ReservoirRegressor(traces=(1.5,))
