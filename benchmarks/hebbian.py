@@ -15,10 +15,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import torch
 import tyro
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from torch.nn import functional
 
-from benchmarks import generations
 from policies.population import Hebbian
 from trainers.devices import use_all_cores
 
@@ -64,36 +65,74 @@ def compiled_loop() -> Callable[..., None]:
     return update
 
 
-def loop_steps(config: Config, barrier: Any, seconds: Any) -> None:
-    """Steps of `loop_members` members: products by NumPy, updates by the loop, division by the largest magnitude."""
+Layers = list[tuple[np.ndarray, np.ndarray]]
+"""Of one member: each layer's table of coefficients and weights (outputs, inputs)."""
+
+
+def lean_step(update: Callable[..., None], layers: Layers, obs: np.ndarray) -> None:
+    """A step with as little around the loop as Python allows."""
+    x, activities = obs, [obs]
+    for i, (_, weights) in enumerate(layers):
+        x = weights @ x
+        x = np.tanh(x) if i < len(layers) - 1 else x
+        activities.append(x)
+    for i, (table, weights) in enumerate(layers):
+        update(table, weights, activities[i], activities[i + 1])
+        weights /= np.abs(weights).max()
+
+
+@torch.no_grad()
+def published_step(update: Callable[..., None], layers: Layers, obs: np.ndarray) -> None:
+    """A step as the published code takes it: the network in PyTorch, one member at a time, its weights seen by the loop."""
+    x = torch.as_tensor(obs)
+    activities = [x]
+    for i, (_, weights) in enumerate(layers):
+        x = functional.linear(x, torch.from_numpy(weights))
+        x = torch.tanh(x) if i < len(layers) - 1 else x
+        activities.append(x)
+    for i, (table, weights) in enumerate(layers):
+        update(table, weights, activities[i].numpy(), activities[i + 1].numpy())
+        shared = torch.from_numpy(weights)
+        shared /= shared.abs().max()
+
+
+LOOPS: dict[str, tuple[Callable[..., None], type]] = {
+    "published loop": (published_step, np.float64),  # coefficients come from NumPy's generator
+    "lean loop": (lean_step, np.float32),
+}
+"""Steps that go over synapses, and how precise their coefficients are."""
+
+
+def loop_steps(config: Config, name: str, barrier: Any, seconds: Any) -> None:
+    """Time the steps of `loop_members` members, one after the other."""
+    torch.set_num_threads(1)
+    one_step, precision = LOOPS[name]
     update, rng = compiled_loop(), np.random.default_rng(0)
-    shapes, members = Hebbian(config.observation_size, config.action_size).shapes, config.loop_members
-    tables = [rng.normal(size=(members, i * o, 5)).astype(np.float32) for i, o in shapes]
-    weights = [rng.uniform(-0.1, 0.1, (members, o, i)).astype(np.float32) for i, o in shapes]
-    obs = rng.normal(size=(members, config.observation_size)).astype(np.float32)
+    shapes = Hebbian(config.observation_size, config.action_size).shapes
+
+    def member() -> Layers:
+        return [
+            (rng.normal(size=(i * o, 5)).astype(precision), rng.uniform(-0.1, 0.1, (o, i)).astype(np.float32))
+            for i, o in shapes
+        ]
+
+    members = [member() for _ in range(config.loop_members)]
+    obs = rng.normal(size=(config.loop_members, config.observation_size)).astype(np.float32)
 
     def step() -> None:
-        for m in range(members):
-            x = obs[m]
-            activities = [x]
-            for layer, w in enumerate(weights):
-                x = w[m] @ x
-                x = np.tanh(x) if layer < len(weights) - 1 else x
-                activities.append(x)
-            for layer, (table, w) in enumerate(zip(tables, weights, strict=True)):
-                update(table[m], w[m], activities[layer], activities[layer + 1])
-                w[m] /= np.abs(w[m]).max()
+        for layers, x in zip(members, obs, strict=True):
+            one_step(update, layers, x)
 
     step()
     barrier.wait()  # every core is as busy as it will be before the clock starts
     seconds.put(best_times([step], config.repeats)[0])
 
 
-def time_of_the_loop(config: Config, processes: int) -> float:
+def time_of_the_loop(config: Config, name: str, processes: int) -> float:
     """Seconds per member's step when that many processes share the population."""
     context = multiprocessing.get_context("spawn")
     barrier, seconds = context.Barrier(processes), context.Queue()
-    workers = [context.Process(target=loop_steps, args=(config, barrier, seconds)) for _ in range(processes)]
+    workers = [context.Process(target=loop_steps, args=(config, name, barrier, seconds)) for _ in range(processes)]
     for worker in workers:
         worker.start()
     slowest = max(seconds.get() for _ in workers)
@@ -148,22 +187,25 @@ def main(config: Config) -> None:
     rows = [("memory floor", floor), ("JAX, whole step", fast), ("  its matrix products", products)]
     processes = os.cpu_count() or 1
     if importlib.util.find_spec("numba"):
-        rows.append(("loop, 1 process", population * time_of_the_loop(config, 1)))
-        rows.append((f"loop, {processes} processes", population * time_of_the_loop(config, processes)))
+        for name in LOOPS:
+            rows.append((f"{name}, 1 process", population * time_of_the_loop(config, name, 1)))
+            rows.append((f"{name}, {processes} processes", population * time_of_the_loop(config, name, processes)))
     else:
         print("The loop over synapses needs numba: pip install numba")
     sizes = "-".join(str(i) for i in (config.observation_size, *network.hidden_sizes, config.action_size))
     connections = sum(i * o for i, o in network.shapes)
     moved = 4 * connections * 7 * population
     print(f"{network.hebb_rule} in {sizes}, population {population}, {len(devices)} x {devices[0].device_kind}")
-    print(f"{'':24s}{'updates/s':>14s}{'us/member':>12s}{'ratio':>9s}")
+    print(f"{'':28s}{'updates/s':>14s}{'us/member':>12s}{'ratio':>9s}")
     for name, seconds in rows:
-        print(f"{name:24s}{population / seconds:14,.0f}{1e6 * seconds / population:12.1f}{seconds / fast:8.1f}x")
+        print(f"{name:28s}{population / seconds:14,.0f}{1e6 * seconds / population:12.1f}{seconds / fast:8.1f}x")
     print(
         f"The floor moves {moved / 1e6:.0f} MB at {moved / floor / 1e9:.1f} GB/s; the step takes {fast / floor:.2f} times it."
     )
 
 
 if __name__ == "__main__":
+    from benchmarks import generations  # not in the processes of the loop
+
     main(tyro.cli(Config, prog="python -m benchmarks.hebbian"))
     generations.main()
