@@ -19,15 +19,16 @@ if TYPE_CHECKING:
 
 
 def find_env_id(name: str) -> str:
-    """The registered id of `name`; a bare task name such as "Humanoid" means the Brax task.
+    """The registered id of `name`; "Humanoid" and "BraxHumanoid" mean the Brax task.
 
     ValueError names the nearest known ids.
     """
     if name in gymnasium.registry:
         return name
     bare = {env_id.removeprefix("Brax").removesuffix("-v0").lower(): env_id for env_id in envs.registration.ENVS}
-    if name.lower() in bare:
-        return bare[name.lower()]
+    key = name.lower().removesuffix("-v0").removeprefix("brax")
+    if key in bare:
+        return bare[key]
     known = {env_id.lower(): env_id for env_id in [*gymnasium.registry, *(i.removeprefix("Brax")[:-3] for i in bare.values())]}
     near = difflib.get_close_matches(name.lower(), known, n=3, cutoff=0.4)
     hint = f" Did you mean {' or '.join(repr(known[n]) for n in near)}?" if near else ""
