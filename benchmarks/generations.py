@@ -13,6 +13,7 @@ from trainers.es import ES
 from trainers.run import constructor_arguments
 
 SHORT = {"max_episode_steps": 100}
+WORKERS = 4  # on each core, so that the networks' turn is shared by more episodes
 
 
 def model_of(env: str, **changes: Any) -> ES:
@@ -23,7 +24,7 @@ def model_of(env: str, **changes: Any) -> ES:
 
 def share_of_environments(env: str, generations: int = 2, **changes: Any) -> float:
     """Share of a generation's time that is spent waiting for environments, after a first generation that compiles."""
-    model = model_of(env, vec_env="subproc", n_envs=os.cpu_count() or 1, **changes)
+    model = model_of(env, vec_env="subproc", n_envs=WORKERS * (os.cpu_count() or 1), **changes)
     model.learn(generations=1)
     inner: Any = model.get_env()
     while isinstance(inner, VecEnvWrapper):
@@ -61,7 +62,7 @@ def generations_per_minute(generations: int = 5) -> float:
 
 def main() -> None:
     """Print shares, and the speed on a GPU if there is one."""
-    print("Share of a generation that is spent in the environments, workers on all cores, population 64:")
+    print(f"Share of a generation that is spent in the environments, {WORKERS} workers on each core, population 64:")
     shares = {
         "CarRacingEarlyStop-v0, fast renderer": share_of_environments("CarRacingEarlyStop-v0", population_size=64),
         "DamagedAnt-v0": share_of_environments("DamagedAnt-v0", population_size=64, variants=None, env_kwargs=SHORT),
