@@ -56,7 +56,7 @@ class ReservoirRegressor(SequenceModel):
             raise ValueError(f"traces={tuple(traces)} must be decays in [0, 1], at least one.")
         if tuning is not None and (len(tuning) != len(traces) or min(tuning) < 0 or not 0 < max(tuning) < math.inf):
             raise ValueError(
-                f"tuning={tuple(tuning)} must be {len(traces)} weights, one for each trace, at least 0 and not all 0."
+                f"tuning={tuple(tuning)} must be a weight for each of the {len(traces)} traces, at least 0 and not all 0."
             )
         if ridge is not None and not 0 < ridge < math.inf:
             raise ValueError(f"ridge={ridge} must be positive.")

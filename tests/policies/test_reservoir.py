@@ -114,7 +114,7 @@ def _movements(seed: int) -> tuple[torch.Tensor, torch.Tensor]:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"tuning": (1.0,)}, "must be 2 weights, one for each trace"),
+        ({"tuning": (1.0,)}, "must be a weight for each of the 2 traces"),
         ({"tuning": (0.0, 0.0)}, "not all 0"),
         ({"tuning": (-1.0, 1.0)}, "at least 0"),
         ({"ridge": 0.0}, "ridge=0.0 must be positive"),

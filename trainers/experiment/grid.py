@@ -7,11 +7,9 @@ import types
 import typing
 from typing import Any
 
-import yaml
-
 from policies.names import choose, nearest
 from trainers.cli import parse
-from trainers.config import CONFIGS, RunConfig
+from trainers.config import CONFIGS, RunConfig, parse_yaml
 from trainers.experiment.reading import Description
 from trainers.make_env import find_env_id
 
@@ -98,7 +96,7 @@ def to_words(options: dict[str, Any]) -> list[str]:
 
 def _inline(value: Any) -> str:
     """YAML in one line; a string without quotes where it reads the same."""
-    if isinstance(value, str) and yaml.safe_load(value) == value and not re.search(r"[,\[\]{}]", value):
+    if isinstance(value, str) and parse_yaml(value) == value and not re.search(r"[,\[\]{}]", value):
         return value
     return json.dumps(value)
 

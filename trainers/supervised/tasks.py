@@ -126,7 +126,10 @@ def build(kind: type[Any], options: dict[str, Any]) -> Any:
     for name in options:
         if name not in known:
             raise ValueError(f"{kind.__name__} has no option '{name}'. {nearest(name, known)}")
-    return kind(**options)
+    try:
+        return kind(**options)
+    except TypeError as error:
+        raise ValueError(f"{kind.__name__} cannot be made with {options}: {error}.") from error
 
 
 BEHIND: dict[type[Any], tuple[type[Any], ...]] = {

@@ -127,6 +127,8 @@ def test_velocities_beyond_the_arms_are_made_up_for(monkeypatch) -> None:
         ("--task robots", "Did you mean 'robot'"),
         ("--task shd --data nowhere", "Download shd_train.h5.zip"),
         ("--task robot --model-kwargs neuron:30", "Did you mean 'neurons'"),
+        ("--task robot --model-kwargs traces:0.9", "cannot be made with {'traces': 0.9}: 'float' object is not iterable"),
+        ("--task robot --model-kwargs tuning:[1,1]", "must be a weight for each of the 1 traces"),
         ("--task robot --schedule cosin", "Did you mean 'cosine'"),
         ("--task robot --epochs 0", "epochs=0 must be at least 1"),
         ("--task robot --patience 0", "patience=0 must be at least 1"),
