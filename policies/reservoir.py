@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from policies.constrained import ConstrainedRSNN, ConstrainedState
+from policies.fused import filtered
 from policies.sequences import Response, SequenceModel
 
 State = tuple[Tensor, ...]
@@ -118,13 +119,10 @@ class ReservoirRegressor(SequenceModel):
     def _features(self, x: Tensor) -> Tensor:
         """What the readout adds up (T, B, N + 2): filtered spikes, filtered ones, what is left of the start."""
         _, spikes, _ = self.act(x)
-        decay = self.network.readout_decay
-        features, now = [], torch.zeros(x.shape[1], spikes.shape[2] + 2)
-        now[:, -1] = 1.0
-        for s in spikes:
-            now = decay * now + functional.pad(functional.pad(s, (0, 1), value=1.0), (0, 1))
-            features.append(now)
-        return torch.stack(features)
+        summed = functional.pad(functional.pad(spikes, (0, 1), value=1.0), (0, 1))
+        start = torch.zeros_like(summed[0])
+        start[:, -1] = 1.0
+        return filtered(summed, start, self.network.readout_decay)
 
     def respond(self, x: Tensor) -> Response:
         outputs, spikes, _ = self.act(x)

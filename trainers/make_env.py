@@ -25,14 +25,17 @@ def find_env_id(name: str) -> str:
     """
     if name in gymnasium.registry:
         return name
-    bare = {env_id.removeprefix("Brax").removesuffix("-v0").lower(): env_id for env_id in envs.registration.ENVS}
-    key = name.lower().removesuffix("-v0").removeprefix("brax")
-    if key in bare:
-        return bare[key]
+    bare = {_bare(env_id): env_id for env_id in envs.registration.ENVS}
+    if _bare(name) in bare:
+        return bare[_bare(name)]
     known = {env_id.lower(): env_id for env_id in [*gymnasium.registry, *(i.removeprefix("Brax")[:-3] for i in bare.values())]}
     near = difflib.get_close_matches(name.lower(), known, n=3, cutoff=0.4)
     hint = f" Did you mean {' or '.join(repr(known[n]) for n in near)}?" if near else ""
     raise ValueError(f"Unknown environment '{name}'.{hint} Brax tasks: {', '.join(bare.values())}; or any Gymnasium id.")
+
+
+def _bare(name: str) -> str:
+    return name.lower().removeprefix("brax").removesuffix("-v0")
 
 
 def make_vec_env(
