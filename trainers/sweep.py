@@ -14,7 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 from policies.names import choose
 from trainers.checkpoint import write_atomically
 from trainers.cli import parse
-from trainers.config import CONFIGS
+from trainers.config import CONFIGS, parse_yaml
 from trainers.experiment.display import Display
 from trainers.experiment.folders import REWARDS, read_metrics
 from trainers.experiment.grid import Run, check_option
@@ -207,7 +207,7 @@ def _fixed_options(config: SweepConfig) -> dict[str, Any]:
 def _read_space(config: SweepConfig, fixed: dict[str, Any]) -> dict[str, Any]:
     """The search space without what is fixed; ValueError for names and values that the algorithm does not take."""
     path = find_file(config.space or config.algorithm, "spaces")
-    space = yaml.safe_load(path.read_text())
+    space = parse_yaml(path.read_text())
     if not isinstance(space, dict):
         raise ValueError(f"{path} must hold names and their values, such as 'sigma: [0.02, 0.3]'.")
     for name, spec in space.items():
