@@ -63,12 +63,14 @@ def generations_per_minute(generations: int = 5) -> float:
 def main() -> None:
     """Print shares, and the speed on a GPU if there is one."""
     print(f"Share of a generation that is spent in the environments, {WORKERS} workers on each core, population 64:")
-    shares = {
-        "CarRacingEarlyStop-v0, fast renderer": share_of_environments("CarRacingEarlyStop-v0", population_size=64),
-        "DamagedAnt-v0": share_of_environments("DamagedAnt-v0", population_size=64, variants=None, env_kwargs=SHORT),
+    changes: dict[str, dict[str, Any]] = {
+        "CarRacingEarlyStop-v0": {},  # with the fast renderer
+        "DamagedAnt-v0": {"variants": None, "env_kwargs": SHORT},
     }
-    for name, share in shares.items():
-        print(f"  {name:38s}{share:5.0%}")
+    for precision in ("float32", "float16"):
+        for env, own in changes.items():
+            share = share_of_environments(env, population_size=64, precision=precision, **own)
+            print(f"  {env:24s}{precision:10s}{share:5.0%}", flush=True)
     if jax.default_backend() == "cpu":
         print("No GPU: generations of 500 ants are not timed.")
     else:

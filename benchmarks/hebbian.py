@@ -163,9 +163,9 @@ def main(config: Config) -> None:
 
     # Coefficients are read, weights read and written: the least that any step must move, in the same arrays.
     def touch(params: Any, weights: Any) -> Any:
-        return jax.tree.map(lambda w, c: w + sum(c.values()), weights, params)
+        return jax.tree.map(lambda w, c: w + sum(x.astype(w.dtype) for x in c.values()), weights, params)
 
-    def repeated(f: Callable[..., Any], state: Any, *inputs: Any) -> Callable[[], Any]:
+    def repeated(f: Callable[..., Any], params: Any, state: Any, *inputs: Any) -> Callable[[], Any]:
         """`f(params, state, *inputs)`, whose result takes the place of the state, also in memory."""
         held = jax.tree.map(jnp.copy, state)
 
@@ -178,13 +178,22 @@ def main(config: Config) -> None:
 
     step = spread(lambda p, c, x: jax.vmap(network.apply)(p, c, x)[0], donate_argnums=1)
     forward = spread(lambda p, c, x: jax.vmap(network.apply)(p, c, x)[1])
+    half = jax.tree.map(lambda p: p.astype(jnp.float16), params)
     calls = [
-        repeated(spread(touch, donate_argnums=1), carry.weights),
-        repeated(step, carry, obs),
+        repeated(spread(touch, donate_argnums=1), params, carry.weights),
+        repeated(step, params, carry, obs),
+        repeated(spread(touch, donate_argnums=1), half, carry.weights),
+        repeated(step, half, carry, obs),
         lambda: forward(params, carry, obs),
     ]
-    floor, fast, products = best_times(calls, config.repeats)
-    rows = [("memory floor", floor), ("JAX, whole step", fast), ("  its matrix products", products)]
+    floor, fast, half_floor, half_fast, products = best_times(calls, config.repeats)
+    rows = [
+        ("memory floor", floor),
+        ("JAX, whole step", fast),
+        ("memory floor, float16", half_floor),
+        ("JAX, float16", half_fast),
+        ("  matrix products alone", products),
+    ]
     processes = os.cpu_count() or 1
     if importlib.util.find_spec("numba"):
         for name in LOOPS:
@@ -196,11 +205,13 @@ def main(config: Config) -> None:
     connections = sum(i * o for i, o in network.shapes)
     moved = 4 * connections * 7 * population
     print(f"{network.hebb_rule} in {sizes}, population {population}, {len(devices)} x {devices[0].device_kind}")
-    print(f"{'':28s}{'updates/s':>14s}{'us/member':>12s}{'ratio':>9s}")
+    print(f"{'':28s}{'updates/s':>14s}{'us/member':>12s}{'ratio':>9s}{'to float16':>12s}")
     for name, seconds in rows:
-        print(f"{name:28s}{population / seconds:14,.0f}{1e6 * seconds / population:12.1f}{seconds / fast:8.1f}x")
+        ratios = f"{seconds / fast:8.1f}x{seconds / half_fast:11.1f}x"
+        print(f"{name:28s}{population / seconds:14,.0f}{1e6 * seconds / population:12.1f}{ratios}")
     print(
-        f"The floor moves {moved / 1e6:.0f} MB at {moved / floor / 1e9:.1f} GB/s; the step takes {fast / floor:.2f} times it."
+        f"The floor moves {moved / 1e6:.0f} MB at {moved / floor / 1e9:.1f} GB/s; the step takes {fast / floor:.2f} times it, "
+        f"with coefficients in float16 {half_fast / half_floor:.2f} times theirs."
     )
 
 

@@ -221,9 +221,11 @@ class ESConfig(OptimizerConfig):
     """How fitness becomes weights: centred ranks, or standardized ones (divided by their standard deviation)."""
     l2: float = 0.0
     """Penalty on the mean square of a member's parameters, taken off its fitness."""
+    precision: str = "float32"
+    """Of the parameters that members have: float32, or float16, which is faster for plastic networks."""
     strategy: str = "ES"
     """ES, or any strategy of evosax by name, e.g. SNES (extra `evosax`), which starts with sigma and to which learning_rate,
-    optimizer, antithetic, weight_decay, ranks and l2 do not apply."""
+    optimizer, antithetic, weight_decay, ranks, l2 and precision do not apply."""
     strategy_kwargs: Options = field(default_factory=dict)
     """Options of evosax's strategy, e.g. lr_std_init:0.1."""
 

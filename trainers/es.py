@@ -27,6 +27,7 @@ class ES(EvolutionAlgorithm):
     :param optimizer: any optax optimiser by name, with `optimizer_kwargs`
     :param ranks: how fitness becomes weights, "centred" ranks or "standardized" ones
     :param l2: penalty on the mean square of a member's parameters, taken off its fitness
+    :param precision: of the parameters that members and the deployed network have, "float32" or "float16"
     :param strategy: "ES", or a name in `evosax.algorithms.algorithms`, such as "SNES" (extra `evosax`)
     :param strategy_kwargs: options of evosax's strategy, such as {"lr_std_init": 0.1}
     """
@@ -44,6 +45,7 @@ class ES(EvolutionAlgorithm):
         optimizer_kwargs: dict[str, Any] | None = None,
         ranks: str = "centred",
         l2: float = 0.0,
+        precision: str = "float32",
         strategy: str = "ES",
         strategy_kwargs: dict[str, Any] | None = None,
         **kwargs: Any,
@@ -61,6 +63,7 @@ class ES(EvolutionAlgorithm):
             "optimizer_kwargs": optimizer_kwargs or {},
             "ranks": ranks,
             "l2": l2,
+            "precision": precision,
             "strategy": strategy,
             "strategy_kwargs": strategy_kwargs or {},
         }
@@ -70,7 +73,9 @@ class ES(EvolutionAlgorithm):
             return
         if strategy_kwargs:
             raise ValueError(f"strategy_kwargs={strategy_kwargs} are options of evosax's strategies; 'ES' has none of them.")
-        own = EvolutionStrategy(population_size, antithetic, weight_decay, optimizer, optimizer_kwargs or {}, ranks, l2)
+        own = EvolutionStrategy(
+            population_size, antithetic, weight_decay, optimizer, optimizer_kwargs or {}, ranks, l2, precision
+        )
         super().__init__(policy, env, own, learning_rate, sigma=sigma, **kwargs)
 
     def params_like(self, network: PopulationNetwork, key: jax.Array) -> Any:

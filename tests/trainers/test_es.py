@@ -2,6 +2,8 @@ import json
 import subprocess
 import sys
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -32,6 +34,24 @@ def test_a_strategy_of_evosax_goes_on_exactly_after_loading(strategy: str, tmp_p
 def test_wrong_strategies_are_refused() -> None:
     with pytest.raises(ValueError, match=r"strategy_kwargs=.* are options of evosax's strategies"):
         ES("MlpPolicy", "CartPole-v1", strategy_kwargs={"std_init": 1.0})
+
+
+def test_parameters_in_half_precision_are_played_saved_and_deployed_so(tmp_path) -> None:
+    kwargs = TINY | {"population_size": 6, "sigma": 0.1}
+    half = ES("HebbianPolicy", "CartPole-v1", precision="float16", **kwargs).learn(generations=2)
+    full = ES("HebbianPolicy", "CartPole-v1", **kwargs).learn(generations=1)
+    for a, b in zip(jax.tree.leaves(half.policy.params), jax.tree.leaves(full.policy.params), strict=True):
+        assert (a.dtype, b.dtype) == (jnp.float16, jnp.float32)
+    assert all(p.dtype == jnp.float32 for p in jax.tree.leaves(half.state.params))  # what evolves loses nothing
+    half.save(tmp_path / "half")
+    loaded = ES.load(tmp_path / "half")
+    obs = np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32)
+    for model in (half, loaded):
+        model.policy.set_random_seed(0)
+    np.testing.assert_array_equal(half.predict(obs)[0], loaded.predict(obs)[0])
+    assert all(np.asarray(c).dtype == np.float32 for c in half.predict(obs)[1][:-1])
+    with pytest.raises(ValueError, match="Unknown precision 'half'"):
+        ES("HebbianPolicy", "CartPole-v1", precision="half", **kwargs)
 
 
 UPDATE = """

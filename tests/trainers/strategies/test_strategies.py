@@ -203,6 +203,23 @@ def test_es_gradient_is_the_rank_weighted_sum_of_its_noise(antithetic: bool) -> 
         np.testing.assert_allclose(after.params[n], expected, atol=1e-4)
 
 
+def test_es_rounds_what_it_hands_out_and_nothing_else() -> None:
+    params = {"w": jax.random.normal(jax.random.key(0), (3, 2)), "b": jnp.ones(2)}
+    fitness, key = jax.random.normal(jax.random.key(2), (20,)), jax.random.key(1)
+
+    def play(precision: str) -> tuple:
+        strategy = EvolutionStrategy(20, precision=precision)
+        state = strategy.init(jax.random.key(0), params)._replace(learning_rate=jnp.float32(0.5), sigma=jnp.float32(0.1))
+        members = strategy.sample(state, key, jnp.arange(20))
+        return members, strategy.mean(state), strategy.update(state, key, fitness)[0]
+
+    (full, mean, after), (half, rounded, after_half) = play("float32"), play("float16")
+    for n in params:
+        np.testing.assert_array_equal(half[n], np.asarray(full[n]).astype(np.float16))
+        np.testing.assert_array_equal(rounded[n], np.asarray(mean[n]).astype(np.float16))
+        np.testing.assert_array_equal(after_half.params[n], after.params[n])
+
+
 def test_es_climbs_a_sphere() -> None:
     strategy = EvolutionStrategy(64, weight_decay=0.0)
     state = strategy.init(jax.random.key(0), jnp.full(10, 3.0))
