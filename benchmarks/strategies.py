@@ -21,7 +21,9 @@ from trainers.strategies import (
 from trainers.strategies.cma import CMA
 
 REFERENCE = "Open_ES of evosax"
-HOPPER = "whole generation of EC on Hopper"
+HOPPER = {"bits": "generation of EC on Hopper", "floats": "generation of ES on Hopper"}
+"""What a strategy's time is a share of, by what it evolves."""
+BITS = ("EC", "DC", "SATR")
 STRATEGIES: dict[str, Callable[[int], Any]] = {
     "EC": EvolvingConnectivity,
     "DC": DistributionalCrossover,
@@ -42,7 +44,7 @@ class Config:
     cma: bool = True
     """Whether sep-CMA by pycma takes part, which is slow and wants some 20 GB for a thousand members."""
     hopper: bool = True
-    """Whether a whole generation of EC on Hopper is timed too."""
+    """Whether whole generations on Hopper are timed too: of EC, and of ES with its spiking network."""
 
 
 def ours(strategy: Any, kernels: dict[str, jax.Array]) -> Callable[[], None]:
@@ -83,11 +85,13 @@ def evosax_alone(name: str, population: int, parameters: int) -> Callable[[], No
     return generation
 
 
-def hopper_generation(population: int) -> Callable[[], None]:
-    """A generation of EC on Hopper; the first ones, whose episodes are short."""
+def hopper_generation(kind: str, population: int) -> Callable[[], None]:
+    """A generation of EC or ES on Hopper with the network that is its default; the first ones, whose episodes are short."""
     from trainers.ec import EC
+    from trainers.es import ES
 
-    model = EC("RSNNPolicy", "BraxHopper-v0", population_size=population, seed=0)
+    cls, policy = (EC, "RSNNPolicy") if kind == "bits" else (ES, "DenseSNNPolicy")
+    model = cls(policy, "BraxHopper-v0", population_size=population, seed=0)
 
     def generation() -> None:
         model.learn(generations=model.generation + 1, reset_num_timesteps=False)
@@ -105,7 +109,7 @@ def main(config: Config) -> None:
     if config.cma:
         timed["sep-CMA of pycma"] = ours(CMA(config.population, "sep"), kernels)
     if config.hopper:
-        timed[HOPPER] = hopper_generation(config.population)
+        timed |= {name: hopper_generation(kind, config.population) for kind, name in HOPPER.items()}
     for call in timed.values():
         call()
     seconds: dict[str, list[float]] = {name: [] for name in timed}
@@ -119,9 +123,13 @@ def main(config: Config) -> None:
     print(f"{'sample + update':36s}{'seconds':>10s}{'speed':>8s}{'from':>7s}{'to':>7s}{'share':>8s}")
     for name, own in seconds.items():
         speed = np.divide(seconds[REFERENCE], own)  # of the same round
-        share = f"{np.median(np.divide(own, seconds[HOPPER])):8.0%}" if config.hopper else ""
+        whole = seconds.get(HOPPER["bits" if name in BITS else "floats"])
+        share = f"{np.median(np.divide(own, whole)):8.0%}" if whole and name not in HOPPER.values() else ""
         print(f"{name:36s}{np.median(own):10.3f}{np.median(speed):8.2f}{speed.min():7.2f}{speed.max():7.2f}{share}")
-    print(f"speed: that of {REFERENCE} is 1; medians and extremes of {config.rounds} rounds in turns; share: of the last line")
+    print(
+        f"speed: that of {REFERENCE} is 1; medians and extremes of {config.rounds} rounds in turns; share: of a "
+        f"generation, that of EC for {', '.join(BITS)}"
+    )
 
 
 if __name__ == "__main__":

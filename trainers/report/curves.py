@@ -10,6 +10,7 @@ import numpy as np
 import yaml
 
 from policies.names import nearest
+from trainers.config import CONFIGS
 from trainers.experiment.folders import REWARDS, finished, read_config, read_metrics
 
 INDIFFERENT = {
@@ -79,7 +80,8 @@ def read_curve(folder: Path, metric: str) -> Curve | None:
         return None
     data = read_config(folder)
     config = data["config"]
-    options = {"algorithm": data["algorithm"]} | {k: v for k, v in config.items() if k not in INDIFFERENT}
+    settings = _defaults(data["algorithm"]) | config
+    options = {"algorithm": data["algorithm"]} | {k: v for k, v in settings.items() if k not in INDIFFERENT}
     return Curve(
         folder, config["env"], _label(folder, data), config["seed"], steps[kept], seconds[kept], returns[kept],
         finished(folder), options,
@@ -116,6 +118,11 @@ def resample(runs: Sequence[Curve], axis: str, points: int = 200) -> tuple[np.nd
 def _is_run(path: Path) -> bool:
     data = yaml.safe_load(path.read_text())
     return isinstance(data, dict) and {"algorithm", "config"} <= set(data)
+
+
+def _defaults(algorithm: str) -> dict[str, Any]:
+    """Options that a run from before they existed does not name."""
+    return dataclasses.asdict(CONFIGS[algorithm]()) if algorithm in CONFIGS else {}
 
 
 def _label(folder: Path, data: dict[str, Any]) -> str:

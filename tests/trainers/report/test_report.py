@@ -112,6 +112,17 @@ def test_runs_are_grouped_by_the_labels_of_their_experiment_or_by_their_settings
     }
 
 
+def test_a_run_from_before_an_option_existed_has_its_default(tmp_path: Path) -> None:
+    _run(tmp_path / "CartPole-v1_1", [1.0], seed=0)
+    _run(tmp_path / "CartPole-v1_2", [1.0], seed=1, precision="float32")
+    _run(tmp_path / "CartPole-v1_3", [1.0], seed=2, precision="float16")
+    groups = group([read_curve(folder, METRIC) for folder in find_runs([tmp_path])])
+    assert {label: len(runs) for label, runs in groups["CartPole-v1"].items()} == {
+        "ES Mlp precision=float32": 2,
+        "ES Mlp precision=float16": 1,
+    }
+
+
 def test_a_report_writes_table_and_pictures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     finals = {"CartPole-v1": [100.0, 200.0, 300.0], "Pendulum-v1": [-400.0, -300.0, -200.0]}
     for env, values in finals.items():
