@@ -187,19 +187,19 @@ class DCConfig(ECConfig):
 
 
 @dataclass
-class SATRConfig(ECConfig):
+class SATRConfig(RunConfig):
     """Evolving Connectivity with steps bounded in relative entropy by the signal in them (idea: arXiv 2601.21572)."""
 
     population_size: int = 256
     """Members per generation."""
-    learning_rate: float | str = 100.0
-    """Step size of the optimiser that proposes a step, which the trust region cuts back; a number or a schedule."""
-    optimizer: str = "sgd"
-    """Any optax optimiser."""
-    kl_max: float = 0.03
-    """Largest relative entropy (nats) of a connection's update; the mean is this times the signal's share."""
+    eps: float = 1e-3
+    """Connection probabilities stay in [eps, 1 - eps]."""
+    antithetic: bool = False
+    """Draw members in opposite pairs."""
+    kl_max: float = 0.045
+    """Largest relative entropy (nats) of a connection's update; each update is this times its signal's share."""
     signal_decay: float = 0.9
-    """Decay of the running mean by which the signal is estimated."""
+    """Decay of the mean over generations by which the signal is estimated."""
 
 
 @dataclass

@@ -12,13 +12,10 @@ class SATR(ConnectivityAlgorithm):
     See `SignalAwareTrustRegion` for the derivation and `EvolutionAlgorithm` for the loop and its arguments.
 
     :param population_size: members per generation
-    :param learning_rate: of the optimiser that proposes the step, number or "lin_100"; the trust region cuts it back
     :param eps: probabilities stay in [eps, 1 - eps]
     :param antithetic: draw members in opposite pairs
-    :param weight_decay: pull of every probability towards 0, a cost on connections
-    :param optimizer: any optax optimiser by name, with `optimizer_kwargs`
     :param kl_max: largest relative entropy of a synapse's update, nats
-    :param signal_decay: of the running mean by which the signal is estimated
+    :param signal_decay: of the mean over generations by which a synapse's signal is estimated
     """
 
     def __init__(
@@ -26,20 +23,14 @@ class SATR(ConnectivityAlgorithm):
         policy: Any = "RSNNPolicy",
         env: Any = None,
         population_size: int = 256,
-        learning_rate: float | str = 100.0,
         eps: float = 1e-3,
         antithetic: bool = False,
-        weight_decay: float = 0.0,
-        optimizer: str = "sgd",
-        optimizer_kwargs: dict[str, Any] | None = None,
-        kl_max: float = 0.03,
+        kl_max: float = 0.045,
         signal_decay: float = 0.9,
         **kwargs: Any,
     ) -> None:
-        strategy = SignalAwareTrustRegion(
-            population_size, eps, antithetic, weight_decay, optimizer, optimizer_kwargs or {}, 0.5, kl_max, signal_decay
-        )
-        super().__init__(policy, env, strategy, learning_rate, **kwargs)
+        strategy = SignalAwareTrustRegion(population_size, eps, antithetic, 0.5, kl_max, signal_decay)
+        super().__init__(policy, env, strategy, None, **kwargs)
 
 
 if __name__ == "__main__":

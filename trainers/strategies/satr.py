@@ -1,7 +1,7 @@
 """Evolving Connectivity inside a trust region (after the idea of SATR, arXiv 2601.21572)."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
@@ -9,21 +9,17 @@ import jax.numpy as jnp
 
 from trainers.strategies import masks
 from trainers.strategies.masks import Kernels
-from trainers.strategies.optimizers import descend, make_optimizer
 from trainers.strategies.types import Metrics
 
 
 class SATRState(NamedTuple):
-    """Connection probabilities rho (float32, in [eps, 1 - eps]) by kernel, the optimiser, and what is known of the signal.
+    """Connection probabilities rho (float32, in [eps, 1 - eps]) by kernel, and what the generations have told of each synapse.
 
-    `excess`: running sum (bias not yet corrected) of E / E0 - 1, where E and E0 are the energies below; `generation`: how
-    many it holds.
+    `evidence`: running sum (bias not yet corrected) of x below, by kernel; `generation`: how many generations it holds.
     """
 
     rho: Kernels
-    opt_state: Any
-    learning_rate: jax.Array
-    excess: jax.Array
+    evidence: Kernels
     generation: jax.Array
 
 
@@ -31,59 +27,46 @@ class SATRState(NamedTuple):
 class SignalAwareTrustRegion:
     """Evolving Connectivity whose steps are bounded in relative entropy, the less signal there is, the tighter.
 
-    Masks, ranks w and gradient g are those of `EvolvingConnectivity`; so is the step u that the optimiser proposes. At small
-    populations most of g is noise, and a step whose size does not depend on that (Adam's is about the learning rate for
-    every synapse) carries synapses that do not matter to 0 or 1 within some ten generations, where hardly any sample
-    tells about them any more. The abstract of arXiv 2601.21572 bounds the relative entropy of an update, normalised by the
-    estimated energy of the signal. Its formulae were not at hand; these are derived here.
+    Masks theta, ranks w and gradient g are those of `EvolvingConnectivity`. At small populations most of g is noise, and a
+    step whose size does not depend on that (Adam's is about the learning rate for every synapse) goes on moving synapses
+    that are decided, and decides those that do not matter. The abstract of arXiv 2601.21572 bounds the relative entropy of
+    every Bernoulli update, normalised by the estimated energy of the signal. Its formulae were not at hand; these are
+    derived here.
 
-    1. Relative entropy. To second order KL(rho + d || rho) = d^2 / (2 rho (1 - rho)) nats, half the squared step in the
-       Fisher metric.
+    1. Relative entropy. To second order KL(rho + d || rho) = d^2 / (2 rho (1 - rho)) nats.
     2. Noise. Suppose that fitness does not depend on synapse j. Then its theta_ij are independent of the ranks, and since
-       these sum to zero, g_j has mean 0 and variance rho_j (1 - rho_j) sum_i w_i^2 / P^2 exactly. In the Fisher metric all
-       synapses are alike, and noise alone gives the gradient the energy
+       these sum to zero, g_j has mean 0 and variance rho_j (1 - rho_j) sum_i w_i^2 / P^2 exactly. In units of that noise,
 
-           E = sum_j g_j^2 / (rho_j (1 - rho_j)),   E0 = N sum_i w_i^2 / P^2 expected for N synapses.
+           x_j = g_j / sqrt(rho_j (1 - rho_j) sum_i w_i^2 / P^2)
 
-    3. Signal. E - E0 estimates the energy of the true gradient without bias (up to what ranks explain, which N makes
-       small). With q = E / E0 - 1, averaged over generations with `signal_decay` since a single one is off by sqrt(2 / N),
+       has mean 0 and variance 1. So has, after the mean over generations with weights that fall by `signal_decay` has been
+       divided by the root of their sum of squares, z_j.
+    3. Signal. A synapse that matters adds to z_j^2, whose noise is 1: the signal's share of its energy is estimated by
 
-           r = max(q, 0) / (1 + max(q, 0))
+           share_j = max(0, 1 - 1 / z_j^2)
 
-       is the signal's share of the energy. It is also the factor that brings a noisy gradient nearest to the true one
-       (Wiener's).
-    4. Trust region. The mean relative entropy per synapse may reach kl_max r:
+       which is also the factor by which a noisy estimate is best shrunk (Wiener's, and James and Stein's).
+    4. Trust region. Every synapse moves by the relative entropy kl_max share_j, in the direction of its evidence:
 
-           c = min(1, sqrt(kl_max r / mean_j u_j^2 / (2 rho_j (1 - rho_j))))
-           d_j = clip(c u_j, +- sqrt(2 kl_max rho_j (1 - rho_j))),   rho <- clip(rho + d, eps, 1 - eps)
+           d_j = sign(z_j) sqrt(2 kl_max share_j rho_j (1 - rho_j)),   rho <- clip(rho + d, eps, 1 - eps)
 
-       so that no synapse moves by more than kl_max. Without signal nothing moves. Where noise prevails, r is P / N times
-       the share of the ranks' variance that is explained: all synapses together move by kl_max nats for each member's
-       worth of evidence, however many they are.
-
-    That is little for a network of tens of thousands of synapses, most of which never matter: with kl_max = 0.03 probabilities
-    stay near one half on Brax Hopper, whose entry in zoo_configs has 10. The bound on single synapses then never binds.
-
-    With kl_max so large that it never binds this is EC. The optimiser's default is plain ascent with so large a learning
-    rate that the trust region alone sets the step; under Adam its first moments decide the direction.
+    There is no learning rate. Two of three synapses that do not matter stand still in a generation, and the others move in
+    changing directions. A step is the shorter, the more is decided: at kl_max = 0.045 at most 0.15 at rho = 1/2, as EC's
+    under Adam, but 0.01 at rho = 0.001, where EC's would still be 0.15. This is what keeps networks that work.
 
     :param kl_max: largest relative entropy of a synapse's update, nats
-    :param signal_decay: of the running mean of q, in [0, 1)
+    :param signal_decay: of the mean over generations, in [0, 1)
     """
 
     population_size: int = 10240
     eps: float = 1e-3
     antithetic: bool = False
-    weight_decay: float = 0.0
-    optimizer: str = "sgd"
-    optimizer_kwargs: Mapping[str, Any] = field(default_factory=dict)
     initial_rho: float = 0.5
-    kl_max: float = 0.03
+    kl_max: float = 0.045
     signal_decay: float = 0.9
 
     def __post_init__(self) -> None:
         masks.check_masks(self.population_size, self.antithetic, self.eps, self.initial_rho)
-        make_optimizer(self.optimizer, **self.optimizer_kwargs)
         if not 0 < self.kl_max < float("inf"):
             raise ValueError(f"kl_max={self.kl_max} must be a positive number of nats.")
         if not 0 <= self.signal_decay < 1:
@@ -93,48 +76,40 @@ class SignalAwareTrustRegion:
         """`params_like`: shapes (K, M) of the boolean kernels, such as `RSNN.kernels`. The key is not used."""
         del key
         rho = masks.initial_probabilities(params_like, self.initial_rho)
-        return SATRState(rho, self._optimizer.init(rho), jnp.float32(0.0), jnp.float32(0.0), jnp.int32(0))
+        return SATRState(rho, jax.tree.map(jnp.zeros_like, rho), jnp.int32(0))
 
     def sample(self, state: SATRState, key: jax.Array, members: jax.Array) -> Kernels:
         """Packed masks of these members: uint32 (len(members), W, M) by kernel."""
         return masks.sample_masks(state.rho, key, members, self.antithetic)
 
     def update(self, state: SATRState, key: jax.Array, fitness: jax.Array) -> tuple[SATRState, Metrics]:
-        rho, rate = state.rho, state.learning_rate
-        gradient, ranks = masks.rank_gradient(rho, key, fitness, self.antithetic)
-        variance = {n: p * (1 - p) for n, p in rho.items()}
-        synapses = sum(p.size for p in rho.values())
+        rho, decay, generation = state.rho, self.signal_decay, state.generation + 1
+        descent, ranks = masks.rank_gradient(rho, key, fitness, self.antithetic)
         weights = ranks / (2.0 * (self.population_size - 1))
-        noise = synapses * jnp.sum(weights**2) / self.population_size**2
-        energy = _total({n: g**2 / variance[n] for n, g in gradient.items()})
-        told = noise > 0  # equal fitness tells nothing
-        surplus = jnp.where(told, energy / jnp.where(told, noise, 1.0) - 1.0, 0.0)
-        generation = state.generation + 1
-        excess = self.signal_decay * state.excess + (1 - self.signal_decay) * surplus
-        q = jnp.maximum(excess / (1 - self.signal_decay**generation), 0.0)
-        share = q / (1 + q)
-
-        proposed, opt_state = descend(self._optimizer, state.opt_state, rho, gradient, rate, self.weight_decay)
-        step = {n: proposed[n] - rho[n] for n in rho}
-        entropy = _total({n: s**2 / (2 * variance[n]) for n, s in step.items()}) / synapses
-        scale = jnp.where(entropy > self.kl_max * share, jnp.sqrt(self.kl_max * share / entropy), 1.0)
-        limit = {n: jnp.sqrt(2 * self.kl_max * v) for n, v in variance.items()}
-        step = {n: jnp.clip(scale * s, -limit[n], limit[n]) for n, s in step.items()}
-        moved = {n: jnp.clip(rho[n] + step[n], self.eps, 1 - self.eps) for n in rho}
-        new = SATRState(moved, opt_state, rate, excess, generation)
-        relative_entropy = _total({n: s**2 / (2 * variance[n]) for n, s in step.items()}) / synapses
-        own = {"signal": share, "kl": relative_entropy, "step_scale": scale}
+        noise = jnp.sum(weights**2) / self.population_size**2
+        # Equal fitness tells nothing, and divides by nothing.
+        scale = jnp.where(noise > 0, 1.0 / jnp.sqrt(jnp.where(noise > 0, noise, 1.0)), 0.0)
+        remaining = decay**generation
+        # The root of the weights' sum of squares, for weights that are not yet divided by their sum.
+        deviation = jnp.sqrt((1 - decay) * (1 - remaining**2) / (1 + decay))
+        moved, evidence, share, entropy = {}, {}, {}, {}
+        for name, p in rho.items():
+            variance = p * (1 - p)
+            evidence[name] = decay * state.evidence[name] - (1 - decay) * scale * descent[name] / jnp.sqrt(variance)
+            z = evidence[name] / deviation
+            share[name] = jnp.where(jnp.abs(z) > 1, 1 - 1 / jnp.where(jnp.abs(z) > 1, z, 1.0) ** 2, 0.0)
+            step = jnp.sign(z) * jnp.sqrt(2 * self.kl_max * share[name] * variance)
+            moved[name] = jnp.clip(p + step, self.eps, 1 - self.eps)
+            entropy[name] = (moved[name] - p) ** 2 / (2 * variance)
+        new = SATRState(moved, evidence, generation)
+        own = {"signal": _mean(share), "kl": _mean(entropy)}
         return new, masks.mask_metrics(moved) | masks.changes(rho, moved) | own
 
     def mean(self, state: SATRState) -> Kernels:
         """The deterministic network: synapses with rho > 0.5, packed."""
         return masks.deployed(state.rho)
 
-    @property
-    def _optimizer(self) -> Any:
-        return make_optimizer(self.optimizer, **self.optimizer_kwargs)
 
-
-def _total(tree: Kernels) -> jax.Array:
-    """Sum over all synapses."""
-    return sum((jnp.sum(x) for x in tree.values()), jnp.float32(0.0))
+def _mean(tree: Kernels) -> jax.Array:
+    """Over all synapses."""
+    return sum((jnp.sum(x) for x in tree.values()), jnp.float32(0.0)) / sum(x.size for x in tree.values())
