@@ -18,10 +18,11 @@ from trainers.config import from_dict
 from trainers.make_env import versions
 from trainers.run import new_folder
 from trainers.supervised.config import CONFIGS, SupervisedConfig
-from trainers.supervised.loop import Trainer, load_model
+from trainers.supervised.loop import Trainer
 from trainers.supervised.policy import drive
 from trainers.supervised.shd_files import write_synthetic
 from trainers.supervised.tasks import RobotTask, make_task
+from trainers.torch_state import load_module
 
 USAGE = """python -m trainers.supervised --task robot|shd [OPTIONS]     learn (--help lists a task's options)
 python -m trainers.supervised plot RUN                       draw all figures of a run
@@ -120,7 +121,7 @@ def learn(args: list[str]) -> int:
 def finish(trainer: Trainer, folder: Path) -> None:
     """Print what the best epoch's network makes of the test set, and of the robot where it can drive it."""
     arrays, meta = checkpoint.load(folder / "best_model.zip")
-    load_model(trainer.model, arrays, folder / "best_model.zip")
+    load_module(trainer.model, arrays, folder / "best_model.zip")
     result: dict[str, Any] = trainer.evaluate("test")
     score = trainer.task.score
     print(

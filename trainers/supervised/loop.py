@@ -18,6 +18,7 @@ from trainers.supervised.config import SupervisedConfig
 from trainers.supervised.losses import activity_penalty, mean_rate
 from trainers.supervised.record import Recorder
 from trainers.supervised.tasks import Graded, Task
+from trainers.torch_state import load_module, load_optimizer, module_arrays, optimizer_arrays
 
 SCHEDULES = ("constant", "step", "cosine")
 OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
@@ -91,23 +92,15 @@ class Trainer:
 
     def save(self, path: Path) -> None:
         """Everything needed to go on exactly, as arrays and JSON."""
-        arrays = self._model_arrays()
-        for i, state in self.optimizer.state_dict()["state"].items():
-            arrays |= {f"optimizer/{i}/{k}": v.cpu().numpy() for k, v in state.items()}
+        arrays = module_arrays(self.model) | optimizer_arrays(self.optimizer)
         meta = {"epoch": self.epoch, "best": self.best, "waited": self.waited, "history": self.history}
         checkpoint.save(path, arrays, meta)
 
     def load(self, path: Path) -> None:
         """Go on where `save` was called; `CheckpointError` for another network's file."""
         arrays, meta = checkpoint.load(path)
-        load_model(self.model, arrays, path)
-        state = self.optimizer.state_dict()
-        kept: dict[int, dict[str, Tensor]] = {}
-        for name, array in arrays.items():
-            if name.startswith("optimizer/"):
-                _, i, key = name.split("/")
-                kept.setdefault(int(i), {})[key] = torch.from_numpy(array)
-        self.optimizer.load_state_dict(state | {"state": kept})
+        load_module(self.model, arrays, path)
+        load_optimizer(self.optimizer, arrays)
         self.epoch, self.best, self.waited, self.history = (meta[k] for k in ("epoch", "best", "waited", "history"))
 
     def _train(self, dataset: Any, interruption: Interruption) -> dict[str, float] | None:
@@ -169,13 +162,10 @@ class Trainer:
         if better:
             self.best, self.waited = score, 0
             checkpoint.save(
-                self.folder / "best_model.zip", self._model_arrays(), {"epoch": self.epoch, self.task.score: score}
+                self.folder / "best_model.zip", module_arrays(self.model), {"epoch": self.epoch, self.task.score: score}
             )
         else:
             self.waited += 1
-
-    def _model_arrays(self) -> dict[str, np.ndarray]:
-        return {f"model/{k}": v.cpu().numpy() for k, v in self.model.state_dict().items()}
 
     def _waited_enough(self) -> bool:
         return self.config.patience is not None and self.waited >= self.config.patience
@@ -191,15 +181,6 @@ class Trainer:
                 groups.setdefault((c.delay_rate if delay else 1.0, decay), []).append(parameter)
         parts = [{"params": params, "scale": scale, "weight_decay": decay} for (scale, decay), params in groups.items()]
         return OPTIMIZERS[c.optimizer](parts, lr=c.learning_rate)  # type: ignore[call-arg]
-
-
-def load_model(model: torch.nn.Module, arrays: dict[str, np.ndarray], path: Path) -> None:
-    """Put the network's arrays of a checkpoint into a network of the same shape."""
-    state = {k.removeprefix("model/"): torch.from_numpy(v) for k, v in arrays.items() if k.startswith("model/")}
-    try:
-        model.load_state_dict(state)
-    except RuntimeError as error:
-        raise checkpoint.CheckpointError(f"'{path}' holds another network: {str(error).splitlines()[1].strip()}") from error
 
 
 def learning_rate(c: SupervisedConfig, epoch: int) -> float:

@@ -1,0 +1,127 @@
+"""`python -m benchmarks.offline`: gradient steps of spiking BCQ beside plain BCQ, reading of batches, and collecting.
+
+Sizes are the published ones: ANN 400-300, ACSF 256-256, VAEs 750-750, batch 100. The transitions are random numbers: no time
+depends on what they are.
+"""
+
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import gymnasium
+import numpy as np
+import torch
+import tyro
+from gymnasium import spaces
+from stable_baselines3 import TD3
+
+from trainers.offline.bcq import BCQ
+from trainers.offline.collect import Exploration, collect
+from trainers.offline.dataset import OfflineDataset
+
+MODES: dict[str, tuple[str, dict[str, Any]]] = {
+    "BCQ": ("MlpPolicy", {"net_arch": [400, 300]}),
+    "ACSF, T = 4": ("SpikingPolicy", {"net_arch": [256, 256], "n_timesteps": 4}),
+    "ACSF, T = 4, VAE without spikes": ("SpikingPolicy", {"net_arch": [256, 256], "n_timesteps": 4, "vae": "mlp"}),
+    "rate, T = 4": ("SpikingPolicy", {"net_arch": [256, 256], "n_timesteps": 4, "encoder": "direct", "decoder": "rate"}),
+}
+
+
+@dataclass
+class Config:
+    """Sizes of the comparison."""
+
+    env: str = "Hopper-v5"
+    transitions: int = 1_000_000
+    steps: int = 20
+    """Gradient steps a round."""
+    rounds: int = 5
+    """In turns; the fastest counts."""
+    collected: int = 5000
+    """Environment steps of collecting and of the bare loop."""
+
+
+def random_dataset(env: gymnasium.Env[Any, Any], n: int) -> OfflineDataset:
+    """Transitions of this environment's sizes."""
+    rng = np.random.default_rng(0)
+    assert isinstance(env.observation_space, spaces.Box)
+    assert isinstance(env.action_space, spaces.Box)
+    size, actions = env.observation_space.shape[0], env.action_space.shape[0]
+    ends = rng.random(n) < 0.001
+    return OfflineDataset(
+        rng.normal(size=(n, size)).astype(np.float32),
+        rng.uniform(env.action_space.low, env.action_space.high, (n, actions)).astype(np.float32),
+        rng.normal(size=n).astype(np.float32),
+        rng.normal(size=(n, size)).astype(np.float32),
+        ends,
+        ends,
+        env.observation_space,
+        env.action_space,
+    )
+
+
+def seconds_of(calls: dict[str, Callable[[], Any]], rounds: int) -> dict[str, float]:
+    """Fastest of several rounds in turns, after one that does not count."""
+    best = dict.fromkeys(calls, float("inf"))
+    for turn in range(rounds + 1):
+        for name, call in calls.items():
+            start = time.perf_counter()
+            call()
+            if turn:
+                best[name] = min(best[name], time.perf_counter() - start)
+    return best
+
+
+def collecting(env_id: str, steps: int) -> dict[str, Callable[[], Any]]:
+    """The command's loop, and policy and environment alone, each over so many steps of the same policy."""
+    env = gymnasium.make(env_id)
+    model: Any = TD3("MlpPolicy", env, policy_kwargs={"net_arch": [256, 256]}, buffer_size=1, device="cpu")
+
+    def bare() -> None:
+        obs, _ = env.reset(seed=0)
+        for _ in range(steps):
+            action, _ = model.predict(obs, deterministic=True)
+            obs, _, terminated, truncated, _ = env.step(action)
+            if terminated or truncated:
+                obs, _ = env.reset()
+
+    def ours() -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            os.environ["MINARI_DATASETS_PATH"] = folder
+            collect(model, env, "benchmark/td3-v0", steps, Exploration(0.3, 0.0), reference_episodes=1)
+
+    return {"bare": bare, "collect": ours}
+
+
+def main(config: Config) -> None:
+    """Print the tables."""
+    dataset = random_dataset(gymnasium.make(config.env), config.transitions)
+    models = {
+        name: BCQ(policy, dataset=dataset, policy_kwargs=kwargs | {"vae_arch": [750, 750]}, device="cpu")
+        for name, (policy, kwargs) in MODES.items()
+    }
+
+    def stepping(model: BCQ) -> Callable[[], Any]:
+        return lambda: model.learn(model.num_timesteps + config.steps, reset_num_timesteps=False)
+
+    calls = {name: stepping(model) for name, model in models.items()}
+    for call in calls.values():
+        call()
+    sampler = models["BCQ"]._sampler
+    assert sampler is not None
+    calls["reading a batch"] = lambda: [sampler.draw() for _ in range(config.steps)]
+    seconds = seconds_of(calls, config.rounds)
+    print(f"{config.env}, {config.transitions:,} transitions, batch 100, {torch.get_num_threads()} threads")
+    print(f"{'':36s}{'ms/step':>10s}{'ratio':>9s}")
+    for name, spent in seconds.items():
+        print(f"{name:36s}{1000 * spent / config.steps:10.2f}{spent / seconds['BCQ']:9.3f}")
+    loops = seconds_of(collecting(config.env, config.collected), 3)
+    print(f"Collecting: {loops['bare'] / loops['collect']:.2f} of the speed of the bare loop of policy and environment, "
+          f"writing to disk and measuring two reference episodes included.")  # fmt: skip
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Config, prog="python -m benchmarks.offline", description=__doc__))
