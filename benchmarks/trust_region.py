@@ -80,7 +80,8 @@ def main(config: Config) -> None:
             outcomes = [play(algorithm, population, seed, config) for seed in config.seeds]
             final, reached, lowest, drift = (np.array(column) for column in zip(*outcomes, strict=True))
             print(f"{algorithm:10}{population:11}{final.mean():10.1f}{final.std():9.1f}{final.min():9.1f}"
-                  f"{lowest.mean():9.1f}{lowest.min():10.1f}{np.median(reached):9.0f}{drift.mean():8.3f}", flush=True)  # fmt: skip
+                  f"{lowest.mean():9.1f}{lowest.min():10.1f}{np.median(reached):9.0f}{drift.mean():8.3f}",
+                  flush=True)  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -97,9 +97,9 @@ class SpikingPolicy(ToldMismatch):
             kwargs.setdefault("features_extractor_class", self.features)
         super().__init__(*args, net_arch=[256, 256] if net_arch is None else net_arch, **kwargs)
 
-    def spiking_net(self, features: int, outputs: int, net_arch: list[int]) -> SpikingNet:
-        """A network with this policy's arguments."""
-        net = SpikingNet(features, outputs, net_arch, **self.spiking)
+    def spiking_net(self, features: int, outputs: int, net_arch: list[int], **others: Any) -> SpikingNet:
+        """A network with this policy's arguments, and `others` in place of some of them."""
+        net = SpikingNet(features, outputs, net_arch, **(self.spiking | others))
         if self.deterministic_coding and net.encoder.stochastic:
             raise ValueError(
                 f"The encoder '{self.spiking['encoder']}' draws at random, so that this algorithm would compare probabilities "

@@ -1,0 +1,242 @@
+"""Offline learners: what they learn where the best action is known, how they go on, what each mode is made of."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+from stable_baselines3.common.callbacks import EvalCallback
+from torch import nn
+
+from policies.sb3.features import NormalizingExtractor
+from policies.spiking import SpikingNet
+from trainers.checkpoint import CheckpointError
+from trainers.offline.bc import BC
+from trainers.offline.bcq import BCQ
+from trainers.offline.bcq_policy import AdaptiveMlp
+from trainers.offline.config import options_of, train_defaults, zoo
+from trainers.offline.dataset import Batch, OfflineDataset
+from trainers.offline.iql import IQL
+from trainers.offline.run import ALGORITHMS
+from trainers.offline.td3_bc import TD3BC
+
+SMALL = {"net_arch": [32, 32]}
+STATES = np.stack([np.linspace(-0.8, 0.8, 9), np.zeros(9)], axis=1).astype(np.float32)
+BEST = STATES[:, 0] + 0.5
+
+
+def _kwargs(cls: type, **others: Any) -> dict[str, Any]:
+    return SMALL | ({"vae_arch": [32, 32]} if cls is BCQ else {}) | others
+
+
+@pytest.mark.parametrize("policy", ["MlpPolicy", "SpikingPolicy"])
+@pytest.mark.parametrize(
+    ("cls", "arguments"),
+    [(BCQ, {"policy_kwargs": {"phi": 0.3}}), (TD3BC, {"alpha": 10.0}), (IQL, {"beta": 10.0, "expectile": 0.9})],
+)
+def test_the_best_action_of_a_bandit_is_learned(cls, arguments: dict, policy: str, bandit: OfflineDataset) -> None:
+    networks = _kwargs(cls, **arguments.get("policy_kwargs", {}))
+    model = cls(policy, dataset=bandit, **(arguments | {"policy_kwargs": networks})).learn(700)
+    actions = model.predict(STATES, deterministic=True)[0][:, 0]
+    assert np.abs(actions - BEST).mean() < 0.3  # 0.77 for the mean action of the dataset
+    assert np.corrcoef(actions, BEST)[0, 1] > 0.8
+
+
+def test_cloning_learns_the_mean_action_whatever_it_earns(bandit: OfflineDataset) -> None:
+    model = BC("MlpPolicy", dataset=bandit, policy_kwargs=SMALL).learn(500)
+    assert np.abs(model.predict(STATES, deterministic=True)[0]).mean() < 0.25
+
+
+def test_values_do_not_go_beyond_terminations_but_through_time_limits() -> None:
+    """Two states, reward 1, the second's episodes end: V = 1 there, and 1 / (1 - gamma) where only the time was up."""
+    n = 2000
+    s = np.repeat([[0.0], [1.0]], n // 2, axis=0).astype(np.float32)
+    a = np.random.default_rng(0).uniform(-1, 1, (n, 1)).astype(np.float32)
+    ends = np.ones(n, bool)
+    box = spaces.Box(-1, 1, (1,))
+    data = OfflineDataset(s, a, np.ones(n, np.float32), s, s[:, 0] > 0.5, ends, spaces.Box(-2, 2, (1,)), box)
+    model = IQL("MlpPolicy", dataset=data, gamma=0.5, tau=0.1, policy_kwargs=SMALL).learn(600)
+    with torch.no_grad():
+        values = model.policy.value(torch.tensor([[0.0], [1.0]]))[:, 0]
+    np.testing.assert_allclose(values, [2.0, 1.0], atol=0.15)
+
+
+def test_a_step_of_bcq_is_the_published_one(bandit: OfflineDataset) -> None:
+    """The target against a loop over candidates."""
+    model = BCQ("MlpPolicy", dataset=bandit, policy_kwargs=_kwargs(BCQ))
+    policy, rows = model.policy, slice(0, 5)
+    batch = Batch(
+        torch.as_tensor(bandit.observations[rows]), torch.zeros(5, 1), torch.as_tensor(bandit.next_observations[rows]),
+        torch.arange(5.0)[:, None], torch.tensor([[1.0], [0.0], [1.0], [1.0], [0.0]]),
+    )  # fmt: skip
+    s = policy.see(batch.next_observations)
+    torch.manual_seed(3)
+    target = model._target(s, batch)[:, 0]
+    torch.manual_seed(3)
+    z = torch.randn(50, 2).clamp(-0.5, 0.5)
+    for i in range(5):
+        best = -np.inf
+        for j in range(10):
+            state = s[i : i + 1]
+            with torch.no_grad():
+                a = policy.vae.decode(state, z[10 * i + j][None])
+                a = (a + 0.05 * torch.tanh(policy.actor_target(torch.cat([state, a], 1)))).clamp(-1, 1)
+                q = [float(critic(torch.cat([state, a], 1))) for critic in policy.critics_target]
+            best = max(best, 0.75 * min(q) + 0.25 * max(q))
+        expected = float(batch.rewards[i]) + 0.99 * float(batch.not_done[i]) * best
+        assert float(target[i]) == pytest.approx(expected, abs=1e-5)
+
+
+def test_the_actor_is_improved_without_moving_vae_and_critics(bandit: OfflineDataset) -> None:
+    model = BCQ("MlpPolicy", dataset=bandit, policy_kwargs=_kwargs(BCQ))
+    policy = model.policy
+    before = [p.clone() for module in (policy.vae, policy.critics) for p in module.parameters()]
+    moved = [p.clone() for p in policy.actor.parameters()]
+    model._improve(policy.see(torch.as_tensor(STATES)))
+    after = [p for module in (policy.vae, policy.critics) for p in module.parameters()]
+    assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
+    assert not any(torch.equal(a, b) for a, b in zip(moved, policy.actor.parameters(), strict=True))
+    assert all(p.requires_grad for p in after)
+
+
+@pytest.mark.parametrize("policy", ["MlpPolicy", "SpikingPolicy"])
+@pytest.mark.parametrize("cls", list(ALGORITHMS.values()))
+def test_a_loaded_model_goes_on_exactly(cls, policy: str, bandit: OfflineDataset, tmp_path: Path) -> None:
+    def build() -> Any:
+        networks = _kwargs(cls, **({"encoder": "rate"} if policy == "SpikingPolicy" else {}))  # an encoder that draws
+        return cls(policy, dataset=bandit, log_every=5, learning_rate=1e-3, policy_kwargs=networks, seed=4)
+
+    whole, half = build().learn(12), build().learn(7)
+    half.save(tmp_path / "half")
+    loaded = cls.load(tmp_path / "half", dataset=bandit).learn(12, reset_num_timesteps=False)
+    for name, value in whole.policy.state_dict().items():
+        torch.testing.assert_close(loaded.policy.state_dict()[name], value, rtol=0, atol=0, msg=name)
+    assert whole.num_timesteps == loaded.num_timesteps == 12
+    actions = whole.predict(STATES, deterministic=True)[0]
+    np.testing.assert_array_equal(loaded.predict(STATES, deterministic=True)[0], actions)
+    np.testing.assert_array_equal(whole.predict(STATES, deterministic=True)[0], actions)
+
+
+def test_evaluations_and_callbacks_change_nothing_and_are_kept(tmp_path: Path) -> None:
+    import gymnasium
+
+    env = gymnasium.make("Pendulum-v1")
+    rng = np.random.default_rng(0)
+    s, a = rng.normal(size=(300, 3)).astype(np.float32), rng.uniform(-2, 2, (300, 1)).astype(np.float32)
+    ends = np.zeros(300, bool)
+    data = OfflineDataset(s, a, -np.abs(a[:, 0]), s, ends, ends, env.observation_space, env.action_space)
+    quiet = BC("SpikingPolicy", "Pendulum-v1", data, log_every=5, policy_kwargs=SMALL).learn(10)
+    watched = BC("SpikingPolicy", "Pendulum-v1", data, log_every=5, eval_every=5, eval_episodes=2, policy_kwargs=SMALL)
+    callback = EvalCallback(gymnasium.make("Pendulum-v1"), eval_freq=4, n_eval_episodes=1, log_path=str(tmp_path), verbose=0)
+    watched.learn(10, callback)
+    for x, y in zip(quiet.policy.parameters(), watched.policy.parameters(), strict=True):
+        assert torch.equal(x, y)
+    assert [row["time/total_timesteps"] for row in watched.history if "eval/mean_reward" in row] == [5, 10]
+    assert np.load(tmp_path / "evaluations.npz")["timesteps"].tolist() == [4, 8]
+    assert len(watched.evaluate(4, 0)) == 4
+
+
+def test_observations_are_normalised_by_the_dataset(bandit: OfflineDataset) -> None:
+    model = BCQ("SpikingPolicy", dataset=bandit, policy_kwargs=_kwargs(BCQ))
+    seen = model.policy.see(torch.as_tensor(bandit.observations))
+    np.testing.assert_allclose(seen.mean(0), 0, atol=1e-4)
+    np.testing.assert_allclose(seen.std(0), 1, atol=1e-3)
+    plain = BC("MlpPolicy", dataset=bandit, normalize_obs=False, policy_kwargs=SMALL)
+    extractors = [m for m in plain.policy.modules() if isinstance(m, NormalizingExtractor)]
+    assert extractors
+    assert all(torch.equal(m.std, torch.ones(2)) for m in extractors)
+
+
+def _built(mode: str, bandit: OfflineDataset, fidelity: str = "corrected", **changes: Any) -> Any:
+    config = train_defaults("Pendulum-v1", mode, fidelity)
+    algorithm, policy, arguments, networks = options_of(config)
+    return ALGORITHMS[algorithm](policy, dataset=bandit, policy_kwargs=networks | changes, **arguments)
+
+
+@pytest.mark.parametrize("mode", list(zoo()["modes"]))
+def test_every_mode_learns_and_acts(mode: str, bandit: OfflineDataset) -> None:
+    algorithm, policy, _, _ = options_of(train_defaults("Pendulum-v1", mode))
+    small = {"net_arch": [16, 16]} | ({"vae_arch": [16]} if algorithm == "bcq" else {})
+    model = _built(mode, bandit, **small).learn(2)
+    actions, _ = model.predict(STATES, deterministic=True)
+    assert actions.shape == (9, 1)
+    assert np.abs(actions).max() <= 2.0
+    assert any(isinstance(m, SpikingNet) for m in model.policy.modules()) == (policy == "SpikingPolicy")
+
+
+def test_modes_of_bcq_have_hidden_layers_of_equal_size(bandit: OfflineDataset) -> None:
+    for mode, entry in zoo()["modes"].items():
+        if entry["algorithm"] == "bcq":
+            policy = _built(mode, bandit).policy
+            assert (policy.net_arch, policy.vae_arch) == ([256, 256], [750, 750]), mode
+
+
+def test_original_has_the_sizes_and_defects_of_the_released_code(bandit: OfflineDataset) -> None:
+    acsf = _built("acsf", bandit, "original")
+    q1, q2 = acsf.policy.critics
+    assert q1.encoder is q2.encoder
+    assert q1.decoder.first is q2.decoder.first
+    assert q1.decoder.second is not q2.decoder.second
+    assert acsf.policy.vae.decoder.n_timesteps == 32
+    assert acsf.block == 5000
+    rate = _built("rate", bandit, "original").policy
+    assert rate.net_arch == [400, 300]
+    with torch.no_grad():
+        q = rate.critics[0](10 * torch.randn(50, 3))
+    assert set(np.unique(q)) <= {0.0, 0.25, 0.5, 0.75, 1.0}
+    assert not any(isinstance(m, SpikingNet) for m in rate.vae.modules())
+    assert isinstance(_built("ac-bcq", bandit).policy.actor, AdaptiveMlp)
+
+
+def test_blocks_of_frozen_targets_and_membranes_that_are_never_reset(bandit: OfflineDataset) -> None:
+    networks = _kwargs(BCQ)
+    model = BCQ("SpikingPolicy", dataset=bandit, block=3, keep_target_membranes=True, policy_kwargs=networks, log_every=1)
+
+    def actor() -> Any:
+        return [p.clone() for p in model.policy.actor.parameters()]
+
+    def same(a: list, b: list) -> bool:
+        return all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
+
+    start = actor()
+    model.learn(3)
+    assert same(start, actor())
+    assert model.policy.actor_target.carried[1][0].abs().sum() > 0
+    model.learn(4, reset_num_timesteps=False)
+    assert not same(start, actor())
+
+
+def test_time_steps_are_those_that_were_asked_for(bandit: OfflineDataset) -> None:
+    for steps in (1, 2, 16):
+        model = BCQ("SpikingPolicy", dataset=bandit, policy_kwargs=_kwargs(BCQ, n_timesteps=steps))
+        nets = [m for m in model.policy.modules() if isinstance(m, SpikingNet)]
+        assert {net.n_timesteps for net in nets} == {steps}
+        model.learn(1)
+
+
+def test_bad_arguments(bandit: OfflineDataset, tmp_path: Path) -> None:
+    for kwargs, message in (
+        ({"lmbda": 1.5}, r"lmbda=1\.5 must be in \[0, 1\]"),
+        ({"batch_size": 0}, "batch_size=0 must be at least 1"),
+        ({"eval_every": 5000}, "needs an environment"),
+        ({"policy_kwargs": {"coding": "adaptiv"}}, "Unknown coding 'adaptiv'. Did you mean 'adaptive'"),
+        ({"policy_kwargs": {"phy": 0.1}}, "no option 'phy'"),
+        ({"keep_target_membranes": True}, "for a spiking actor"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            BCQ("MlpPolicy", dataset=bandit, **kwargs)
+    with pytest.raises(ValueError, match="stateful=False"):
+        BCQ("SpikingPolicy", dataset=bandit, policy_kwargs={"stateful": True})
+    with pytest.raises(ValueError, match=r"give dataset=load_dataset"):
+        BC("MlpPolicy", "Pendulum-v1")
+    with pytest.raises(ValueError, match=r"bandit has observations in Box.*but Pendulum-v1 in Box"):
+        BC("MlpPolicy", "Pendulum-v1", bandit)
+    model = BC("MlpPolicy", dataset=bandit, policy_kwargs=SMALL).learn(1)
+    model.save(tmp_path / "bc")
+    with pytest.raises(CheckpointError, match=r"was written by BC; load it with BC\.load"):
+        IQL.load(tmp_path / "bc")
+    with pytest.raises(ValueError, match="no dataset to learn from"):
+        BC.load(tmp_path / "bc").learn(2)
+    assert isinstance(model.policy, nn.Module)

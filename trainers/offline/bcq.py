@@ -1,0 +1,111 @@
+"""Batch-constrained deep Q-learning (Fujimoto et al., ICML 2019, arXiv 1812.02900), with MLPs or with spiking networks."""
+
+from typing import Any, ClassVar
+
+import torch
+from stable_baselines3.common.policies import BasePolicy
+from torch import Tensor
+from torch.nn import functional
+
+from trainers.offline.algorithm import OfflineAlgorithm
+from trainers.offline.bcq_policy import BCQPolicy, SpikingBCQPolicy
+from trainers.offline.dataset import Batch
+
+NEXT_CANDIDATES = 10  # actions tried for each next observation
+
+
+class BCQ(OfflineAlgorithm):
+    """Q-learning whose actions stay near those of the dataset (see `BCQPolicy` for how it acts). A gradient step:
+
+        VAE:     mean (a' - a)^2 + 0.5 KL,   KL = -0.5 mean(1 + log std^2 - mean^2 - std^2)
+        critics: sum_k mean (Q_k(s, a) - y)^2,   y = r + gamma (1 - terminated) max over 10 candidates a' at s' of
+                 lmbda min_k Q'_k(s', a') + (1 - lmbda) max_k Q'_k(s', a')
+        actor:   -mean Q1(s, pi(s, VAE(s)))
+        targets: move by tau towards critics and actor
+
+    Terminations end the bootstrapping, time limits do not. The arguments are those of `OfflineAlgorithm`, and:
+
+    :param lmbda: weight of the smaller of the two values
+    :param block: 0: actor and targets move in every step. Else they stand still in the first `block` steps, move in the
+        next `block`, and so on: the released spiking agents did so with 5,000 by mistake, their ANN did not
+    :param keep_target_membranes: the spiking target actor starts from the membranes that the last batch left, as in the
+        released code, where they were never reset
+    """
+
+    policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {"MlpPolicy": BCQPolicy, "SpikingPolicy": SpikingBCQPolicy}
+    optimizers = ("vae", "critics", "actor")
+    policy: BCQPolicy
+
+    def __init__(
+        self,
+        *args: Any,
+        lmbda: float = 0.75,
+        block: int = 0,
+        keep_target_membranes: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        if not 0 <= lmbda <= 1:
+            raise ValueError(f"lmbda={lmbda} must be in [0, 1].")
+        if block < 0:
+            raise ValueError(f"block={block} must be at least 0.")
+        self.lmbda, self.block, self.keep_target_membranes = lmbda, block, keep_target_membranes
+        super().__init__(*args, **kwargs)
+
+    def arguments(self) -> dict[str, Any]:
+        own = ("lmbda", "block", "keep_target_membranes")
+        return super().arguments() | {name: getattr(self, name) for name in own}
+
+    def _setup_model(self) -> None:
+        super()._setup_model()
+        if self.keep_target_membranes:
+            target: Any = self.policy.actor_target
+            if not hasattr(target, "rest"):
+                raise ValueError("keep_target_membranes is for a spiking actor; use SpikingPolicy.")
+            target.carried = target.rest(NEXT_CANDIDATES * self.batch_size)
+
+    def _update(self, batch: Batch) -> dict[str, Tensor]:
+        policy = self.policy
+        s, s_next = policy.see(batch.observations), policy.see(batch.next_observations)
+        again, mean, log_std = policy.vae(s, batch.actions)
+        kl = -0.5 * (1 + 2 * log_std - mean**2 - (2 * log_std).exp()).mean()
+        reconstruction = functional.mse_loss(again, batch.actions)
+        self._step("vae", reconstruction + 0.5 * kl)
+
+        target = self._target(s_next, batch)
+        q1, q2 = policy.values(policy.critics, s, batch.actions)
+        critic_loss = functional.mse_loss(q1, target) + functional.mse_loss(q2, target)
+        self._step("critics", critic_loss)
+        values = {
+            "train/vae_loss": (reconstruction + 0.5 * kl).detach(),
+            "train/critic_loss": critic_loss.detach(),
+            "train/q": q1.detach().mean(),
+        }
+        if self.block and (self.num_timesteps // self.block) % 2 == 0:
+            return values
+        values["train/actor_loss"] = self._improve(s)
+        self._move_target(policy.critics, policy.critics_target)
+        self._move_target(policy.actor, policy.actor_target)
+        return values
+
+    @torch.no_grad()
+    def _target(self, s_next: Tensor, batch: Batch) -> Tensor:
+        """y (B, 1)."""
+        policy = self.policy
+        s_next = s_next.repeat_interleave(NEXT_CANDIDATES, dim=0)
+        actions = policy.shift(policy.actor_target, s_next, policy.vae.propose(s_next))
+        q1, q2 = policy.values(policy.critics_target, s_next, actions)
+        q = self.lmbda * torch.minimum(q1, q2) + (1 - self.lmbda) * torch.maximum(q1, q2)
+        best = q.view(-1, NEXT_CANDIDATES).amax(dim=1, keepdim=True)
+        return batch.rewards + self.gamma * batch.not_done * best
+
+    def _improve(self, s: Tensor) -> Tensor:
+        """Move the actor; the loss. Neither the VAE nor the critic learns from it."""
+        policy = self.policy
+        with torch.no_grad():
+            proposed = policy.vae.propose(s)
+        policy.critics.requires_grad_(False)
+        actions = policy.shift(policy.actor, s, proposed)
+        loss = -policy.critics[0](torch.cat([s, actions], dim=1)).mean()
+        self._step("actor", loss)
+        policy.critics.requires_grad_(True)
+        return loss.detach()

@@ -1,0 +1,243 @@
+"""The networks of BCQ: a variational autoencoder that proposes actions, an actor that shifts them, two critics."""
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from gymnasium import spaces
+from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.torch_layers import create_mlp
+from stable_baselines3.common.type_aliases import Schedule
+from torch import Tensor, nn
+
+from policies.names import nearest
+from policies.sb3.common import SpikingPolicy
+from policies.sb3.features import NormalizingExtractor
+from trainers.offline.original import use_output_rates, use_two_maps
+
+LATENT_BOUND = 0.5  # of latent vectors that are drawn to propose actions
+LOG_STD_BOUNDS = (-4.0, 15.0)
+
+
+class VAE(nn.Module):
+    """Conditional variational autoencoder of the actions in a dataset.
+
+    encoder (s, a) -> mean and log std of z; decoder (s, z) -> tanh -> a
+
+    :param encoder: takes (B, S + A), gives (B, 2 Z)
+    :param decoder: takes (B, S + Z), gives (B, A)
+    """
+
+    def __init__(self, encoder: nn.Module, decoder: nn.Module, latent: int) -> None:
+        super().__init__()
+        self.encoder, self.decoder, self.latent = encoder, decoder, latent
+
+    def forward(self, s: Tensor, a: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The action again (B, A), and mean and log standard deviation of z (B, Z)."""
+        mean, log_std = self.encoder(torch.cat([s, a], dim=1)).chunk(2, dim=1)
+        log_std = log_std.clamp(*LOG_STD_BOUNDS)
+        z = mean + log_std.exp() * torch.randn_like(mean)
+        return self.decode(s, z), mean, log_std
+
+    def decode(self, s: Tensor, z: Tensor) -> Tensor:
+        """Actions (B, A) in [-1, 1]."""
+        out: Tensor = torch.tanh(self.decoder(torch.cat([s, z], dim=1)))
+        return out
+
+    def propose(self, s: Tensor) -> Tensor:
+        """Actions (B, A) like those in the dataset, z ~ N(0, 1) clipped to [-0.5, 0.5]."""
+        z = torch.randn(len(s), self.latent, device=s.device)
+        return self.decode(s, z.clamp(-LATENT_BOUND, LATENT_BOUND))
+
+
+class AdaptiveMlp(nn.Sequential):
+    """An MLP behind ACSF's coder and before its decoder: x -> T features each -> MLP -> T outputs each -> y.
+
+    The coders are linear; this is what remains of ACSF without spikes, for comparison.
+    """
+
+    def __init__(self, features: int, outputs: int, arch: Sequence[int], n_timesteps: int) -> None:
+        mlp = create_mlp(n_timesteps * features, n_timesteps * outputs, list(arch))
+        super().__init__(nn.Linear(features, n_timesteps * features), *mlp, nn.Linear(n_timesteps * outputs, outputs))
+
+
+class BCQPolicy(BasePolicy):
+    """Acts with the best of `n_candidates` proposals of the VAE, each shifted by the actor.
+
+        pi(s, a) = clip(a + phi * tanh(actor(s, a)), -1, 1),  a = argmax_i Q1(s, pi(s, VAE(s, z_i)))
+
+    With `deterministic`, the latent vectors z_i are the same for every observation, drawn when the policy is made; else
+    new ones are drawn.
+
+    :param net_arch: hidden layers of the actor and the critics
+    :param vae_arch: hidden layers of the VAE's encoder and decoder
+    :param phi: largest shift, as a multiple of half the actions' range
+    :param coding: "none", or "adaptive" for ACSF's coders around MLPs that do not spike (`AdaptiveMlp`)
+    :param coding_steps: T of these coders
+    """
+
+    made_of = "sizes or coders"
+
+    def __init__(
+        self,
+        observation_space: spaces.Space,
+        action_space: spaces.Space,
+        lr_schedule: Schedule,
+        net_arch: Sequence[int] = (256, 256),
+        vae_arch: Sequence[int] = (750, 750),
+        phi: float = 0.05,
+        n_candidates: int = 100,
+        coding: str = "none",
+        coding_steps: int = 4,
+        normalize_images: bool = True,
+        optimizer_class: type[torch.optim.Optimizer] = torch.optim.Adam,
+        optimizer_kwargs: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if phi < 0 or n_candidates < 1 or coding_steps < 1:
+            raise ValueError(
+                f"phi={phi} must be at least 0, n_candidates={n_candidates} and coding_steps={coding_steps} at least 1."
+            )
+        if coding not in ("none", "adaptive"):
+            raise ValueError(f"Unknown coding '{coding}'. {nearest(coding, ('none', 'adaptive'))}")
+        super().__init__(
+            observation_space,
+            action_space,
+            kwargs.pop("features_extractor_class", NormalizingExtractor),
+            kwargs.pop("features_extractor_kwargs", None),
+            normalize_images=normalize_images,
+            optimizer_class=optimizer_class,
+            optimizer_kwargs=optimizer_kwargs if optimizer_kwargs is not None else {"fused": True},
+            squash_output=True,
+        )
+        if kwargs:
+            name = next(iter(kwargs))
+            raise ValueError(f"BCQ's policy has no option '{name}'.")
+        assert isinstance(action_space, spaces.Box)
+        self.net_arch, self.vae_arch = list(net_arch), list(vae_arch)
+        self.phi, self.n_candidates = phi, n_candidates
+        self.coding, self.coding_steps = coding, coding_steps
+        self.actions = action_space.shape[0]
+        self._build(lr_schedule)
+
+    def make_net(self, features: int, outputs: int, arch: list[int], part: str) -> nn.Module:
+        """The network of a part: "actor", "critic" or "vae"."""
+        if self.coding == "adaptive" and part != "vae":
+            return AdaptiveMlp(features, outputs, arch, self.coding_steps)
+        return nn.Sequential(*create_mlp(features, outputs, arch))
+
+    def make_critics(self, features: int) -> list[nn.Module]:
+        """Q1 and Q2."""
+        return [self.make_net(features, 1, self.net_arch, "critic") for _ in range(2)]
+
+    def _build(self, lr_schedule: Schedule) -> None:
+        self.features_extractor = self.make_features_extractor()
+        size, latent = self.features_extractor.features_dim, 2 * self.actions
+        pair = size + self.actions
+        encoder = self.make_net(pair, 2 * latent, self.vae_arch, "vae")
+        self.vae = VAE(encoder, self.make_net(size + latent, self.actions, self.vae_arch, "vae"), latent)
+        self.actor = self.make_net(pair, self.actions, self.net_arch, "actor")
+        self.critics = nn.ModuleList(self.make_critics(pair))
+        self.actor_target, self.critics_target = copy.deepcopy(self.actor), copy.deepcopy(self.critics)
+        for module in (self.actor_target, self.critics_target):
+            module.requires_grad_(False)
+        z = torch.randn(self.n_candidates, latent).clamp(-LATENT_BOUND, LATENT_BOUND)
+        self.latents: Tensor
+        self.register_buffer("latents", z)
+        rate = lr_schedule(1)
+        for module in (self.vae, self.actor, self.critics):
+            module.optimizer = self.optimizer_class(module.parameters(), lr=rate, **self.optimizer_kwargs)  # type: ignore[call-arg, assignment]
+
+    def shift(self, actor: nn.Module, s: Tensor, a: Tensor) -> Tensor:
+        """pi(s, a)."""
+        return (a + self.phi * torch.tanh(actor(torch.cat([s, a], dim=1)))).clamp(-1.0, 1.0)
+
+    def values(self, critics: nn.ModuleList, s: Tensor, a: Tensor) -> tuple[Tensor, Tensor]:
+        """Q1 and Q2 (B, 1)."""
+        pair = torch.cat([s, a], dim=1)
+        return critics[0](pair), critics[1](pair)
+
+    def see(self, observations: Tensor) -> Tensor:
+        """What all networks take: observations (B, S), normalised."""
+        return self.extract_features(observations, self.features_extractor)
+
+    def _predict(self, observation: Tensor, deterministic: bool = False) -> Tensor:  # type: ignore[override]
+        s = self.see(observation)
+        batch = len(s)
+        s = s.repeat_interleave(self.n_candidates, dim=0)
+        proposed = self.vae.decode(s, self.latents.repeat(batch, 1)) if deterministic else self.vae.propose(s)
+        actions = self.shift(self.actor, s, proposed)
+        value = self.critics[0](torch.cat([s, actions], dim=1)).view(batch, self.n_candidates)
+        rows = torch.arange(batch, device=s.device)
+        return actions.view(batch, self.n_candidates, -1)[rows, value.argmax(dim=1)]
+
+    def _get_constructor_parameters(self) -> dict[str, Any]:
+        own = ("net_arch", "vae_arch", "phi", "n_candidates", "coding", "coding_steps")
+        return super()._get_constructor_parameters() | {name: getattr(self, name) for name in own}
+
+
+class SpikingBCQPolicy(SpikingPolicy, BCQPolicy):
+    """BCQ with spiking networks (ACSF: Qin et al., IJCAI 2023, arXiv 2211.11760, offline).
+
+    The actor has this policy's coders and neurons; so have the critics, each its own, with `critic="spiking"`. The VAE
+    spikes with `vae="spiking"`: as in the released code its input is a constant current and its output is read from
+    firing rates.
+
+    :param critic: "spiking" or "mlp"
+    :param vae: "spiking" or "mlp"
+    :param vae_timesteps: steps of the VAE (default: those of the other networks)
+    :param share_coders: both critics have one encoder and one decoder, as in the released ACSF code
+    :param output_rates: actor and critics give rates in [0, 1], as the released rate-coded agent, whose values these
+        cannot be
+    """
+
+    features = NormalizingExtractor
+
+    def __init__(
+        self,
+        *args: Any,
+        critic: str = "spiking",
+        vae: str = "spiking",
+        vae_timesteps: int | None = None,
+        share_coders: bool = False,
+        output_rates: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        if vae not in ("mlp", "spiking"):
+            raise ValueError(f"Unknown vae '{vae}'. {nearest(vae, ('mlp', 'spiking'))}")
+        if kwargs.get("stateful"):
+            raise ValueError("BCQ tries many actions for one observation and carries no membrane; leave stateful=False.")
+        if share_coders and output_rates:
+            raise ValueError("share_coders is for learned decoders and output_rates for none; choose one.")
+        self.own = {"vae": vae, "vae_timesteps": vae_timesteps, "share_coders": share_coders, "output_rates": output_rates}
+        super().__init__(*args, critic=critic, **kwargs)
+
+    def make_net(self, features: int, outputs: int, arch: list[int], part: str) -> nn.Module:
+        if part == "vae" and self.own["vae"] == "spiking":
+            steps = self.own["vae_timesteps"]
+            return self.spiking_net(features, outputs, arch, **VAE_CODING, **({"n_timesteps": steps} if steps else {}))
+        if part == "actor" or (part == "critic" and self.spiking_options["critic"] == "spiking"):
+            net = self.spiking_net(features, outputs, arch)
+            if self.own["output_rates"]:
+                use_output_rates(net, self._neuron())
+            return net
+        return super().make_net(features, outputs, arch, part)
+
+    def make_critics(self, features: int) -> list[nn.Module]:
+        first, second = super().make_critics(features)
+        if self.own["share_coders"]:
+            use_two_maps(first, self._neuron())
+            use_two_maps(second, self._neuron(), twin=first)
+        return [first, second]
+
+    def _neuron(self) -> dict[str, Any]:
+        """Arguments of the neurons, as `SpikingNet` takes them."""
+        chosen = {name: self.spiking[name] for name in ("neuron", "surrogate", "surrogate_width") if name in self.spiking}
+        return chosen | (self.spiking.get("neuron_kwargs") or {})
+
+    def _get_constructor_parameters(self) -> dict[str, Any]:
+        return super()._get_constructor_parameters() | self.own
+
+
+VAE_CODING: dict[str, Any] = {"encoder": "direct", "encoder_kwargs": None, "decoder": "rate", "decoder_kwargs": None}

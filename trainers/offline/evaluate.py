@@ -1,0 +1,203 @@
+"""What offline runs have learned: returns on fresh start states, scores, time steps, and what a decision costs."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.table import Table
+from torch import nn
+
+from policies.energy import E_AC, E_MAC, Tally
+from policies.spiking import SpikingNet
+from policies.watch import Watch, play
+from trainers.adaptation.tables import Row, to_csv
+from trainers.checkpoint import write_atomically
+from trainers.offline.algorithm import OfflineAlgorithm
+from trainers.offline.bcq_policy import BCQPolicy
+from trainers.offline.config import EvaluateConfig, TrainConfig
+from trainers.offline.dataset import metadata_of
+from trainers.offline.run import load_run
+
+PUBLISHED = {
+    "acsf": "T = 0.8 % of other spiking agents', energy up to 5 x better",
+}
+"""What the paper's abstract claims (IJCAI 2023, arXiv 2211.11760); its tables were not at hand."""
+
+
+class Cost(NamedTuple):
+    """Operations of one decision.
+
+    :param macs: multiplications, of real numbers
+    :param synops: additions, caused by spikes
+    :param ann_macs: multiplications of the same layers without spikes
+    :param steps: most time steps of any network that takes part
+    :param rate: spikes per neuron and step of the actor's hidden layers; NaN without spikes
+    """
+
+    macs: float
+    synops: float
+    ann_macs: float
+    steps: int
+    rate: float
+
+    @property
+    def nanojoules(self) -> float:
+        return (self.macs * E_MAC + self.synops * E_AC) / 1000
+
+    @property
+    def ratio(self) -> float:
+        """How many times the energy the same layers need without spikes."""
+        return self.ann_macs * E_MAC / 1000 / self.nanojoules
+
+
+def deciding_nets(policy: Any) -> tuple[dict[str, nn.Module], int]:
+    """The networks that a decision passes, and how often each: BCQ's once for every candidate."""
+    if isinstance(policy, BCQPolicy):
+        return {"proposal": policy.vae.decoder, "actor": policy.actor, "critic": policy.critics[0]}, policy.n_candidates
+    return {"actor": policy.actor}, 1
+
+
+def cost_of(model: OfflineAlgorithm, seed: int = 0, episodes: int = 1, steps: int = 200, actor_only: bool = False) -> Cost:
+    """Count while the model acts.
+
+    :param steps: of each episode at most
+    :param actor_only: one pass of the actor, as papers count, in place of all that a decision takes
+    """
+    nets, times = deciding_nets(model.policy)
+    if actor_only:
+        nets, times = {"actor": nets["actor"]}, 1
+    watched = {name: Watch(net) for name, net in nets.items() if any(isinstance(m, SpikingNet) for m in net.modules())}
+    tallies = {name: Tally(watch.__enter__()) for name, watch in watched.items()}
+    repeats = getattr(model.policy, "n_candidates", 1)
+    assert model.env is not None
+    try:
+        if tallies:
+            for step in play(model, model.env, episodes, steps, seed=seed):
+                for tally in tallies.values():
+                    tally.add(np.repeat(step.counted, repeats))
+    finally:
+        for watch in watched.values():
+            watch.__exit__()
+    macs = synops = ann = 0.0
+    longest, rate = 1, float("nan")
+    for name, net in nets.items():
+        if name not in tallies:
+            own = float(sum(m.weight.numel() for m in net.modules() if isinstance(m, nn.Linear)))
+            macs, ann = macs + times * own, ann + times * own
+            continue
+        card = tallies[name].card()
+        macs, synops, ann = macs + times * card.macs, synops + times * card.synops, ann + times * card.ann_macs
+        longest = max(longest, card.n_timesteps)
+        if name == "actor":
+            rate = float(np.mean([layer.rate for layer in card.layers if layer.rate is not None and layer.name != "encoder"]))
+    return Cost(macs, synops, ann, longest, rate)
+
+
+def evaluate(config: EvaluateConfig) -> list[Row]:
+    """Print the table, and write it where asked."""
+    if config.episodes < 1:
+        raise ValueError(f"episodes={config.episodes} must be at least 1.")
+    torch.manual_seed(config.seed)
+    groups: dict[tuple[str, ...], list[tuple[TrainConfig, OfflineAlgorithm]]] = defaultdict(list)
+    for folder in find_runs(config.runs):
+        run, model = load_run(folder, config.model)
+        groups[run.env, run.dataset, label(run)].append((run, model))
+    rows = [_row(key, runs, config) for key, runs in groups.items()]
+    title = f"{config.episodes} episodes of each run on fresh start states, {config.model} network"
+    _print(rows, title)
+    if config.out is not None:
+        write_atomically(Path(config.out) / "table.csv", to_csv(rows))
+        write_atomically(Path(config.out) / "table.md", to_markdown(rows, title).encode())
+    if config.video is not None:
+        from trainers.evaluate import EvaluateConfig as FilmConfig
+        from trainers.evaluate import film
+
+        run, model = next(iter(groups.values()))[0]
+        film(
+            model,
+            run.env,
+            run.env_kwargs,
+            FilmConfig("", video=config.video, video_steps=config.video_steps, seed=config.seed),
+        )
+    return rows
+
+
+def find_runs(folders: Sequence[str]) -> list[Path]:
+    """Runs of `train` among and beneath these folders."""
+    found: dict[Path, None] = {}
+    for folder in map(Path, folders):
+        runs = [path.parent for path in sorted(folder.rglob("config.yml")) if "algorithm: offline" in path.read_text()]
+        if not runs:
+            raise ValueError(f"'{folder}' holds no run of `python -m trainers.offline train`.")
+        found |= dict.fromkeys(runs)
+    return list(found)
+
+
+def label(run: TrainConfig) -> str:
+    """The mode with what departs from it."""
+    parts = [run.mode] + (["original"] if run.fidelity == "original" else [])
+    parts += [f"T={run.n_timesteps}"] if run.n_timesteps is not None else []
+    parts += [f"{name}={value}" for name, value in (run.policy_kwargs | run.arguments).items()]
+    return " ".join(parts)
+
+
+def _row(key: tuple[str, ...], runs: list[tuple[TrainConfig, OfflineAlgorithm]], config: EvaluateConfig) -> Row:
+    env, dataset, name = key
+    means = np.array([model.evaluate(config.episodes, config.seed).mean() for _, model in runs])
+    row: Row = {"environment": env, "dataset": dataset, "label": name, "seeds": len(runs), "return": float(means.mean())}
+    row |= {"spread": float(means.std()), "score": float("nan")}
+    reference = metadata_of(dataset)
+    if reference.get("behavior_return") is not None:
+        low, high = reference["random_return"], reference["behavior_return"]
+        row |= {"score": float(100 * (means.mean() - low) / (high - low))}
+    if config.energy:
+        actor, decision = (cost_of(runs[0][1], config.seed, actor_only=only) for only in (True, False))
+        row |= {"T": decision.steps, "rate": actor.rate, "actor_nJ": actor.nanojoules, "actor_ratio": actor.ratio}
+        row |= {"decision_uJ": decision.nanojoules / 1000, "decision_ratio": decision.ratio}
+    return row | {"published": PUBLISHED.get(runs[0][0].mode, "")}
+
+
+HEADINGS = {
+    "label": "mode", "environment": "environment", "seeds": "seeds", "return": "return", "score": "score %", "T": "T",
+    "rate": "spikes", "actor_nJ": "actor nJ", "actor_ratio": "x ANN", "decision_uJ": "decision uJ",
+    "decision_ratio": "x ANN", "published": "published",
+}  # fmt: skip
+NOTE = (
+    "score: 0 is random actions, 100 the policy that filled the dataset, without its noise. spikes: per neuron and step of "
+    "the actor. x ANN: how many times the energy the same layers need without spikes. A decision of BCQ passes proposal, "
+    "actor and critic for each of its candidates."
+)
+
+
+def _texts(row: Row) -> list[str]:
+    def cell(name: str) -> str:
+        value = row.get(name, "")
+        if name == "return":
+            return f"{value:,.1f}" + (f" +- {row['spread']:,.1f}" if row["seeds"] > 1 else "")
+        if isinstance(value, float):
+            return "" if np.isnan(value) else f"{value:,.3f}" if name == "rate" else f"{value:,.1f}"
+        return str(value)
+
+    return [cell(name) for name in HEADINGS]
+
+
+def to_markdown(rows: list[Row], title: str) -> str:
+    """The table in Markdown."""
+    lines = [list(HEADINGS.values()), ["---"] * len(HEADINGS), *map(_texts, rows)]
+    return f"{title}\n\n" + "".join(f"| {' | '.join(line)} |\n" for line in lines) + f"\n{NOTE}\n"
+
+
+def _print(rows: list[Row], title: str) -> None:
+    table = Table(title=title, title_justify="left", box=None, header_style="bold")
+    for name in HEADINGS.values():
+        table.add_column(name, no_wrap=name == "mode")
+    for row in rows:
+        table.add_row(*_texts(row))
+    console = Console(highlight=False)
+    console = console if console.is_terminal else Console(highlight=False, width=200)
+    console.print(table)
+    console.print(NOTE)
