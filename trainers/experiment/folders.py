@@ -11,7 +11,7 @@ REWARDS = ("eval/mean_reward", "rollout/ep_rew_mean")
 
 
 class Progress(NamedTuple):
-    """How far a run has come.
+    """How far a run has come; a run that learns from a dataset counts rows of metrics and gradient steps.
 
     :param reward: the last that is known
     :param fps: environment steps a second in the last generation
@@ -49,10 +49,14 @@ def read_progress(folder: Path) -> Progress | None:
         return None
     config = read_config(folder)["config"]
     last = rows[-1]
-    generation, steps = int(last["time/iterations"]), int(last["time/total_timesteps"])
-    fraction = generation / config["generations"]
-    if config["n_timesteps"] is not None:
-        fraction = max(fraction, steps / config["n_timesteps"])
+    steps = int(last["time/total_timesteps"])
+    if "gradient_steps" in config:
+        generation, fraction = len(rows), steps / config["gradient_steps"]
+    else:
+        generation = int(last["time/iterations"])
+        fraction = generation / config["generations"]
+        if config["n_timesteps"] is not None:
+            fraction = max(fraction, steps / config["n_timesteps"])
     rewards = [float(row[name]) for row in rows for name in REWARDS[:1] if row.get(name)] or [
         float(row[name]) for row in rows for name in REWARDS[1:] if row.get(name)
     ]

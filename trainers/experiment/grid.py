@@ -8,8 +8,8 @@ import typing
 from typing import Any
 
 from policies.names import choose, nearest
-from trainers.cli import parse
-from trainers.config import CONFIGS, RunConfig, parse_yaml
+from trainers.config import parse_yaml
+from trainers.experiment.commands import COMMANDS
 from trainers.experiment.reading import Description
 from trainers.make_env import find_env_id
 
@@ -25,7 +25,8 @@ class Run:
     """One cell of the grid.
 
     :param label: of the algorithm in the experiment
-    :param options: of `python -m trainers.<algorithm>`, besides environment and seed
+    :param algorithm: a name in `COMMANDS`
+    :param options: of that command, besides environment and seed
     """
 
     label: str
@@ -72,7 +73,7 @@ def expand(description: Description) -> list[Run]:
             algorithm, options = _options(description, label, exceptions.get(env))
             runs += [Run(label, env, seed, algorithm, options) for seed in seeds]
             try:
-                parse(algorithm, runs[-1].words)
+                COMMANDS[algorithm].parse(runs[-1].words)
             except ValueError as error:
                 raise ValueError(f"{description.place('algorithms', label)}: {label} on {env}: {error}") from error
     return runs
@@ -87,6 +88,8 @@ def to_words(options: dict[str, Any]) -> list[str]:
             words.append(f"--{flag}" if value else f"--no-{flag}")
         elif name == "variants":
             words += [f"--{flag}", ",".join(f"{key}={','.join(map(_inline, x))}" for key, x in value.items())]
+        elif isinstance(value, tuple):
+            words += [f"--{flag}", *map(str, value)]
         elif isinstance(value, dict):
             words += [f"--{flag}", *(f"{key}:{_inline(x)}" for key, x in value.items())]
         else:
@@ -105,10 +108,10 @@ def _options(description: Description, label: str, exception: str | None) -> tup
     """The algorithm of a label and its options in an environment."""
     own = dict(_mapping(description, "algorithms", label))
     if "algorithm" not in own:
-        raise ValueError(f"{description.place('algorithms', label)}: {label} needs an algorithm: {', '.join(CONFIGS)}.")
+        raise ValueError(f"{description.place('algorithms', label)}: {label} needs an algorithm: {', '.join(COMMANDS)}.")
     algorithm = str(own.pop("algorithm"))
     try:
-        cls = choose("algorithm", algorithm, CONFIGS)
+        cls = choose("algorithm", algorithm, COMMANDS).config
     except ValueError as error:
         raise ValueError(f"{description.place('algorithms', label, 'algorithm')}: {error}") from None
     levels = [("common",), ("algorithms", label)] + ([("per_environment", exception)] if exception else [])
@@ -122,7 +125,7 @@ def _options(description: Description, label: str, exception: str | None) -> tup
     return algorithm, options
 
 
-def check_option(cls: type[RunConfig], algorithm: str, name: str, value: Any, place: str) -> Any:
+def check_option(cls: type[Any], algorithm: str, name: str, value: Any, place: str) -> Any:
     """The value, a whole float as an integer where one is needed; ValueError unless the algorithm has such an option."""
     known = [f.name for f in dataclasses.fields(cls) if f.name not in OURS]
     if name in OURS:
@@ -130,6 +133,8 @@ def check_option(cls: type[RunConfig], algorithm: str, name: str, value: Any, pl
     if name not in known:
         raise ValueError(f"{place}: {algorithm} has no option '{name}'. {nearest(name, known)}")
     hint = typing.get_type_hints(cls)[name]
+    if isinstance(value, list) and typing.get_origin(hint) is tuple:
+        value = tuple(value)
     if not _fits(value, hint) and isinstance(value, float) and value.is_integer():
         value = int(value)
     if not _fits(value, hint):

@@ -7,12 +7,13 @@ import sys
 from pathlib import Path
 from typing import IO, Self
 
+from trainers.experiment.commands import COMMANDS
 from trainers.experiment.folders import begun
 from trainers.experiment.slots import Slot
 
 
 class RunProcess:
-    """`python -m trainers.<algorithm>` with these words, or `--resume` where its folder holds a run already.
+    """The command of an algorithm with these words, or `--resume` where its folder holds a run already.
 
     It is in a session of its own, so that Ctrl-C reaches it only through `stop`.
 
@@ -24,7 +25,7 @@ class RunProcess:
         self.log = folder / "log.txt"
         self.asked = 0
         words = ["--resume", str(folder)] if begun(folder) else [*words, "--folder", str(folder)]
-        line = [sys.executable, "-m", f"trainers.{algorithm}", *words, "--no-progress"]
+        line = [sys.executable, "-m", *COMMANDS[algorithm].words, *words, "--no-progress"]
         with open(self.log, "a") as log, _on_cores(slot.cores):
             self.process = subprocess.Popen(
                 line,

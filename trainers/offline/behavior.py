@@ -81,7 +81,7 @@ def train_behavior(config: BehaviorConfig, folder: Path | None = None) -> tuple[
             eval_env,
             callback_on_new_best=KeepBest(folder / "best_model.zip"),
             n_eval_episodes=config.eval_episodes,
-            eval_freq=config.eval_every,
+            eval_freq=config.eval_every or max(1, steps // 20),
             log_path=str(folder),
             verbose=0,
         )
@@ -96,6 +96,8 @@ def train_behavior(config: BehaviorConfig, folder: Path | None = None) -> tuple[
 
 def find_policy(path: Path) -> tuple[Path, dict[str, Any]]:
     """The zip of a behaviour, its best model where there is one, and the config of its run ({} for a bare zip)."""
+    if not path.exists():
+        raise ValueError(f"There is no '{path}'; give the folder of a behavior run, or the zip of a model.")
     if not path.is_dir():
         return path, {}
     files = [path / name for name in ("best_model.zip", "model.zip") if (path / name).is_file()]

@@ -28,8 +28,8 @@ class BehaviorConfig:
     """td3, ddpg or sac."""
     n_timesteps: int | None = None
     """Environment steps (default: those of zoo_configs/offline.yml, as all hyper-parameters)."""
-    eval_every: int = 5000
-    """Steps between evaluations; the best model so far is kept."""
+    eval_every: int | None = None
+    """Steps between evaluations, by which the best model so far is kept (default: a twentieth of all)."""
     eval_episodes: int = 10
     """Episodes of an evaluation."""
     env_kwargs: Options = field(default_factory=dict)
@@ -86,10 +86,14 @@ class TrainConfig:
     spiking-td3-bc or spiking-iql."""
     fidelity: str = "corrected"
     """corrected, or original for the sizes and defects of the released code."""
-    n_timesteps: int | None = None
+    time_steps: int | None = None
     """Steps T of the spiking networks for a decision, or of a coder (default: 4)."""
+    net_arch: tuple[int, ...] = ()
+    """Hidden layers of actor and critics (default: 256 256, for fidelity original as released)."""
+    vae_arch: tuple[int, ...] = ()
+    """Hidden layers of BCQ's autoencoder (default: 750 750)."""
     policy_kwargs: Options = field(default_factory=dict)
-    """Options of the networks, over those of the mode, e.g. net_arch:[64,64]."""
+    """Options of the networks, over those of the mode, e.g. phi:0.1 neuron:alif."""
     arguments: Options = field(default_factory=dict)
     """Options of the algorithm, over those of the mode, e.g. lmbda:0.9."""
     gradient_steps: int = 1_000_000
@@ -183,7 +187,8 @@ def train_defaults(env: str, mode: str, fidelity: str = "corrected") -> TrainCon
         raise ValueError(f"{mode} is not in the released code, so that it has no fidelity original; these have: {known}.")
     env_id = find_env_id(env)
     values = table["training"].get(env_id, table["training"]["default"]) | chosen.get("training", {})
-    return from_dict(TrainConfig, values | {"env": env_id, "mode": mode, "fidelity": fidelity}, SOURCE)
+    config = from_dict(TrainConfig, values | {"env": env_id, "mode": mode, "fidelity": fidelity}, SOURCE)
+    return dataclasses.replace(config, net_arch=tuple(config.net_arch), vae_arch=tuple(config.vae_arch))
 
 
 def options_of(config: TrainConfig) -> tuple[str, str, dict[str, Any], dict[str, Any]]:
@@ -195,11 +200,13 @@ def options_of(config: TrainConfig) -> tuple[str, str, dict[str, Any], dict[str,
     for layer in layers:
         arguments |= layer.get("arguments", {})
         networks |= layer.get("policy_kwargs", {})
-    if config.n_timesteps is not None:
+    if config.time_steps is not None:
         name = "n_timesteps" if entry["policy"] == "SpikingPolicy" else "coding_steps"
         if name == "coding_steps" and "coding" not in networks:
-            raise ValueError(f"--n-timesteps is for spiking networks and coders; {config.mode} has none.")
-        networks |= {name: config.n_timesteps}
+            raise ValueError(f"--time-steps is for spiking networks and coders; {config.mode} has none.")
+        networks |= {name: config.time_steps}
+    networks |= {"net_arch": list(config.net_arch)} if config.net_arch else {}
+    networks |= {"vae_arch": list(config.vae_arch)} if config.vae_arch and entry["algorithm"] == "bcq" else {}
     return entry["algorithm"], entry["policy"], arguments | config.arguments, networks | config.policy_kwargs
 
 
@@ -225,7 +232,8 @@ def read_config(folder: Path) -> TrainConfig:
     data = yaml.safe_load(path.read_text()) if path.is_file() else {}
     if data.get("algorithm") != "offline":
         raise ValueError(f"'{folder}' is not a run of `python -m trainers.offline train`.")
-    return from_dict(TrainConfig, data["config"], str(path))
+    config = from_dict(TrainConfig, data["config"], str(path))
+    return dataclasses.replace(config, net_arch=tuple(config.net_arch), vae_arch=tuple(config.vae_arch))
 
 
 def _check_resumable(stored: TrainConfig, config: TrainConfig) -> None:

@@ -18,7 +18,7 @@ from trainers.adaptation.tables import Row, to_csv
 from trainers.checkpoint import write_atomically
 from trainers.offline.algorithm import OfflineAlgorithm
 from trainers.offline.bcq_policy import BCQPolicy
-from trainers.offline.config import EvaluateConfig, TrainConfig
+from trainers.offline.config import EvaluateConfig, TrainConfig, train_defaults
 from trainers.offline.dataset import metadata_of
 from trainers.offline.run import load_run
 
@@ -140,7 +140,10 @@ def find_runs(folders: Sequence[str]) -> list[Path]:
 def label(run: TrainConfig) -> str:
     """The mode with what departs from it."""
     parts = [run.mode] + (["original"] if run.fidelity == "original" else [])
-    parts += [f"T={run.n_timesteps}"] if run.n_timesteps is not None else []
+    parts += [f"T={run.time_steps}"] if run.time_steps is not None else []
+    usual = train_defaults(run.env, run.mode, run.fidelity)
+    sizes = {name: getattr(run, name) for name in ("net_arch", "vae_arch") if getattr(run, name) != getattr(usual, name)}
+    parts += [f"{name}={list(arch)}" for name, arch in sizes.items()]
     parts += [f"{name}={value}" for name, value in (run.policy_kwargs | run.arguments).items()]
     return " ".join(parts)
 

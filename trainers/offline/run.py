@@ -146,6 +146,7 @@ def _begin_folder(config: TrainConfig) -> Path:
 
 
 def _write_config(config: TrainConfig, folder: Path) -> None:
-    stored = {key: value for key, value in dataclasses.asdict(config).items() if key not in ("resume", "folder")}
+    values = dataclasses.asdict(config) | {"net_arch": list(config.net_arch), "vae_arch": list(config.vae_arch)}
+    stored = {key: value for key, value in values.items() if key not in ("resume", "folder")}
     header = {"algorithm": "offline", "config": stored, "versions": versions()}
     write_atomically(folder / "config.yml", yaml.safe_dump(header, sort_keys=False).encode())

@@ -14,7 +14,8 @@ from trainers.config import CONFIGS
 from trainers.experiment.folders import REWARDS, finished, read_config, read_metrics
 
 INDIFFERENT = {
-    *("seed", "generations", "n_timesteps", "save_every", "log_folder", "track", "progress"),
+    *("seed", "generations", "n_timesteps", "gradient_steps", "save_every"),
+    *("resume", "folder", "log_folder", "track", "progress"),
     *("n_envs", "vec_env", "chunk_steps", "eval_every", "eval_episodes"),
 }
 """Options in which runs of one label may differ."""
@@ -25,10 +26,10 @@ class Curve:
     """Evaluations of a run.
 
     :param label: of its algorithm and settings
-    :param steps: of the environment, at each evaluation (n,)
+    :param steps: of the environment, or of the optimiser for a run that learns from a dataset, at each evaluation (n,)
     :param seconds: of computing until then (n,)
     :param returns: (n,)
-    :param options: its config
+    :param options: its algorithm and config
     """
 
     folder: Path
@@ -126,10 +127,12 @@ def _defaults(algorithm: str) -> dict[str, Any]:
 
 
 def _label(folder: Path, data: dict[str, Any]) -> str:
-    """As its experiment calls it, or algorithm and network."""
+    """As its experiment calls it, or algorithm and network, or mode."""
     for root in folder.resolve().parents:
         if (root / "experiment.yml").is_file():
             return folder.resolve().relative_to(root).parts[0]
+    if "mode" in data["config"]:
+        return str(data["config"]["mode"])
     return f"{data['algorithm'].upper()} {data['config']['policy'].removesuffix('Policy')}"
 
 

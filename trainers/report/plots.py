@@ -28,7 +28,8 @@ def plot_curves(groups: dict[str, Group], statistic: Statistic, name: str, confi
                 axis.plot(x / unit, line.value, color=colours[label], linewidth=1.5)
                 if len(runs) > 1:
                     axis.fill_between(x / unit, line.low, line.high, color=colours[label], alpha=0.18, linewidth=0)
-        over_steps.set(xlabel="environment steps", ylabel=ylabel)
+        offline = all(run.options["algorithm"] == "offline" for runs in group.values() for run in runs)
+        over_steps.set(xlabel="gradient steps" if offline else "environment steps", ylabel=ylabel)
         over_steps.xaxis.set_major_formatter(EngFormatter(sep=""))
         over_steps.set_title(env, loc="left", fontsize=10)
         for axis in (over_steps, over_time):
