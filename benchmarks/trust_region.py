@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import tyro
 
+from policies.names import choose
 from trainers.config import Options, constructor_arguments, defaults
 from trainers.ec import EC
 from trainers.satr import SATR
@@ -29,6 +30,8 @@ class Config:
     """Options of the environment, e.g. size:4096."""
     policy_kwargs: Options = field(default_factory=dict)
     """Options of the network, e.g. num_neurons:64."""
+    algorithms: tuple[str, ...] = ("ec", "satr")
+    """What is compared: ec, satr."""
     populations: tuple[int, ...] = (64, 128, 256)
     """Members per generation."""
     seeds: tuple[int, ...] = (0, 1, 2)
@@ -58,7 +61,7 @@ def play(algorithm: str, population: int, seed: int, config: Config) -> Outcome:
         "policy_kwargs": entry.policy_kwargs | config.policy_kwargs,
         "eval_every": 1,
     }
-    model = ALGORITHMS[algorithm](entry.policy, entry.env, **arguments)
+    model = choose("algorithm", algorithm, ALGORITHMS)(entry.policy, entry.env, **arguments)
     model.learn(generations=config.generations)
     returns = np.array([row["eval/mean_reward"] for row in model.history])
     reached = np.flatnonzero(returns >= config.level) if config.level is not None else np.array([])
@@ -76,7 +79,7 @@ def main(config: Config) -> None:
     print(f"{'algorithm':10}{'population':>11}{'return':>10}{'spread':>9}{'worst':>9}{'lowest':>9}{'its worst':>10}"
           f"{'reached':>9}{'drift':>8}")  # fmt: skip
     for population in config.populations:
-        for algorithm in ALGORITHMS:
+        for algorithm in config.algorithms:
             outcomes = [play(algorithm, population, seed, config) for seed in config.seeds]
             final, reached, lowest, drift = (np.array(column) for column in zip(*outcomes, strict=True))
             print(f"{algorithm:10}{population:11}{final.mean():10.1f}{final.std():9.1f}{final.min():9.1f}"

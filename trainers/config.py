@@ -196,7 +196,7 @@ class SATRConfig(RunConfig):
     """Connection probabilities stay in [eps, 1 - eps]."""
     antithetic: bool = False
     """Draw members in opposite pairs."""
-    kl_max: float = 0.045
+    kl_max: float = 0.02
     """Largest relative entropy (nats) of a connection's update; each update is this times its signal's share."""
     signal_decay: float = 0.9
     """Decay of the mean over generations by which the signal is estimated."""

@@ -25,7 +25,7 @@ class SATR(ConnectivityAlgorithm):
         population_size: int = 256,
         eps: float = 1e-3,
         antithetic: bool = False,
-        kl_max: float = 0.045,
+        kl_max: float = 0.02,
         signal_decay: float = 0.9,
         **kwargs: Any,
     ) -> None:

@@ -51,8 +51,8 @@ class SignalAwareTrustRegion:
            d_j = sign(z_j) sqrt(2 kl_max share_j rho_j (1 - rho_j)),   rho <- clip(rho + d, eps, 1 - eps)
 
     There is no learning rate. Two of three synapses that do not matter stand still in a generation, and the others move in
-    changing directions. A step is the shorter, the more is decided: at kl_max = 0.045 at most 0.15 at rho = 1/2, as EC's
-    under Adam, but 0.01 at rho = 0.001, where EC's would still be 0.15. This is what keeps networks that work.
+    changing directions. A step is the shorter, the more is decided: at kl_max = 0.02 at most 0.1 at rho = 1/2, where EC's
+    under Adam is 0.15, but 0.006 at rho = 0.001, where EC's would still be 0.15.
 
     :param kl_max: largest relative entropy of a synapse's update, nats
     :param signal_decay: of the mean over generations, in [0, 1)
@@ -62,7 +62,7 @@ class SignalAwareTrustRegion:
     eps: float = 1e-3
     antithetic: bool = False
     initial_rho: float = 0.5
-    kl_max: float = 0.045
+    kl_max: float = 0.02
     signal_decay: float = 0.9
 
     def __post_init__(self) -> None:
