@@ -112,8 +112,8 @@ def test_decided_synapses_take_short_steps() -> None:
             after, _ = _generation(strategy)(state, jax.random.key(t))
             steps.append((p, np.abs(_rho(after) - p).max()))
     largest = {p: max(step for q, step in steps if q == p) for p in (0.5, 0.99)}
-    assert largest[0.5] <= 0.15 + 1e-5
-    assert largest[0.99] <= 0.15 * np.sqrt(4 * 0.99 * 0.01) + 1e-5
+    assert largest[0.5] <= 0.1 + 1e-5
+    assert largest[0.99] <= 0.1 * np.sqrt(4 * 0.99 * 0.01) + 1e-5
 
 
 def test_small_populations_decide_less_of_what_does_not_matter() -> None:
