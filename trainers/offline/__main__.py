@@ -50,6 +50,10 @@ def collect_with(config: CollectConfig) -> tuple[str, int]:
     env = gymnasium.make(env_id, **env_kwargs)
     dataset = config.dataset or f"{env_id}/{(algo or type(model).__name__).lower()}-v0"
     with tqdm(total=config.steps, unit="step", disable=not config.progress, dynamic_ncols=True) as bar:
+
+        def progress(steps: int) -> None:
+            bar.update(steps - bar.n)
+
         done = fill(
             model,
             env,
@@ -58,7 +62,7 @@ def collect_with(config: CollectConfig) -> tuple[str, int]:
             Exploration(config.noise, config.random_action),
             config.seed,
             source=str(config.policy),
-            progress=lambda steps: bar.update(steps - bar.n) and None,
+            progress=progress,
         )
     if not done:
         print("Interrupted; what was played is kept. Give the same command again to go on.")

@@ -187,6 +187,8 @@ def train_defaults(env: str, mode: str, fidelity: str = "corrected") -> TrainCon
         raise ValueError(f"{mode} is not in the released code, so that it has no fidelity original; these have: {known}.")
     env_id = find_env_id(env)
     values = table["training"].get(env_id, table["training"]["default"]) | chosen.get("training", {})
+    if fidelity == "original":  # the released sizes are the same everywhere
+        values = {name: value for name, value in values.items() if name not in ("net_arch", "vae_arch")}
     config = from_dict(TrainConfig, values | {"env": env_id, "mode": mode, "fidelity": fidelity}, SOURCE)
     return dataclasses.replace(config, net_arch=tuple(config.net_arch), vae_arch=tuple(config.vae_arch))
 

@@ -74,7 +74,9 @@ def train(config: TrainConfig, dataset: OfflineDataset | None = None) -> tuple[P
             model = build(cls, config, policy, arguments, policy_kwargs, dataset)
     output = TensorBoardOutputFormat(str(folder))
     model.set_logger(Logger(str(folder), [output]))
-    print(f"{config.mode}: {cls.__name__} on {config.dataset}, {len(dataset):,} transitions, "
+    returns = dataset.episode_returns
+    earned = f" (mean return {returns.mean():.1f})" if len(returns) else ""
+    print(f"{config.mode}: {cls.__name__} on {config.dataset}, {len(dataset):,} transitions{earned}, "
           f"{sum(p.numel() for p in model.policy.parameters() if p.requires_grad):,} parameters -> {folder}")  # fmt: skip
     model.learn(
         config.gradient_steps, RunCallback(folder, config.save_every), reset_num_timesteps=False, progress_bar=config.progress

@@ -150,8 +150,7 @@ def test_observations_are_normalised_by_the_dataset(bandit: OfflineDataset) -> N
 
 
 def _built(mode: str, bandit: OfflineDataset, fidelity: str = "corrected", **changes: Any) -> Any:
-    config = train_defaults("Pendulum-v1", mode, fidelity)
-    algorithm, policy, arguments, networks = options_of(config)
+    algorithm, policy, arguments, networks = options_of(train_defaults("Hopper-v5", mode, fidelity))
     return ALGORITHMS[algorithm](policy, dataset=bandit, policy_kwargs=networks | changes, **arguments)
 
 
@@ -188,6 +187,8 @@ def test_original_has_the_sizes_and_defects_of_the_released_code(bandit: Offline
     assert set(np.unique(q)) <= {0.0, 0.25, 0.5, 0.75, 1.0}
     assert not any(isinstance(m, SpikingNet) for m in rate.vae.modules())
     assert isinstance(_built("ac-bcq", bandit).policy.actor, AdaptiveMlp)
+    sizes = [options_of(train_defaults("Pendulum-v1", "bcq", f))[3]["net_arch"] for f in ("corrected", "original")]
+    assert sizes == [[64, 64], [400, 300]]  # an environment's own sizes, and the released ones wherever they are asked for
 
 
 def test_blocks_of_frozen_targets_and_membranes_that_are_never_reset(bandit: OfflineDataset) -> None:
