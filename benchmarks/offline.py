@@ -6,7 +6,6 @@ depends on what they are.
 
 import os
 import tempfile
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +17,7 @@ import tyro
 from gymnasium import spaces
 from stable_baselines3 import TD3
 
+from benchmarks.hebbian import best_times
 from trainers.offline.bcq import BCQ
 from trainers.offline.collect import Exploration, collect
 from trainers.offline.dataset import OfflineDataset
@@ -63,20 +63,8 @@ def random_dataset(env: gymnasium.Env[Any, Any], n: int) -> OfflineDataset:
     )
 
 
-def seconds_of(calls: dict[str, Callable[[], Any]], rounds: int) -> dict[str, float]:
-    """Fastest of several rounds in turns, after one that does not count."""
-    best = dict.fromkeys(calls, float("inf"))
-    for turn in range(rounds + 1):
-        for name, call in calls.items():
-            start = time.perf_counter()
-            call()
-            if turn:
-                best[name] = min(best[name], time.perf_counter() - start)
-    return best
-
-
-def collecting(env_id: str, steps: int) -> dict[str, Callable[[], Any]]:
-    """The command's loop, and policy and environment alone, each over so many steps of the same policy."""
+def collecting(env_id: str, steps: int) -> list[Callable[[], Any]]:
+    """Policy and environment alone, and the command's loop, each over so many steps of the same policy."""
     env = gymnasium.make(env_id)
     model: Any = TD3("MlpPolicy", env, policy_kwargs={"net_arch": [256, 256]}, buffer_size=1, device="cpu")
 
@@ -93,7 +81,7 @@ def collecting(env_id: str, steps: int) -> dict[str, Callable[[], Any]]:
             os.environ["MINARI_DATASETS_PATH"] = folder
             collect(model, env, "benchmark/td3-v0", steps, Exploration(0.3, 0.0), reference_episodes=1)
 
-    return {"bare": bare, "collect": ours}
+    return [bare, ours]
 
 
 def main(config: Config) -> None:
@@ -113,13 +101,13 @@ def main(config: Config) -> None:
     sampler = models["BCQ"]._sampler
     assert sampler is not None
     calls["reading a batch"] = lambda: [sampler.draw() for _ in range(config.steps)]
-    seconds = seconds_of(calls, config.rounds)
+    seconds = dict(zip(calls, best_times(list(calls.values()), config.rounds), strict=True))
     print(f"{config.env}, {config.transitions:,} transitions, batch 100, {torch.get_num_threads()} threads")
     print(f"{'':36s}{'ms/step':>10s}{'ratio':>9s}")
     for name, spent in seconds.items():
         print(f"{name:36s}{1000 * spent / config.steps:10.2f}{spent / seconds['BCQ']:9.3f}")
-    loops = seconds_of(collecting(config.env, config.collected), 3)
-    print(f"Collecting: {loops['bare'] / loops['collect']:.2f} of the speed of the bare loop of policy and environment, "
+    bare, collected = best_times(collecting(config.env, config.collected), 3)
+    print(f"Collecting: {bare / collected:.2f} of the speed of the bare loop of policy and environment, "
           f"writing to disk and measuring two reference episodes included.")  # fmt: skip
 
 

@@ -11,6 +11,7 @@ import tyro
 from trainers.checkpoint import CheckpointError
 from trainers.config import CONFIGS, SHORTHANDS, RunConfig, defaults, load_config
 from trainers.devices import use_all_cores
+from trainers.progress import INTERRUPTED
 
 
 def main(algorithm: str, args: list[str] | None = None) -> None:
@@ -25,7 +26,7 @@ def main(algorithm: str, args: list[str] | None = None) -> None:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
     if interrupted:
-        sys.exit(130)
+        sys.exit(INTERRUPTED)
 
 
 def parse(algorithm: str, args: list[str]) -> RunConfig:

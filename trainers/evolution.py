@@ -20,7 +20,7 @@ from policies.population.types import PopulationNetwork
 from trainers import model_file
 from trainers.devices import on_all_devices, use_all_cores
 from trainers.evolved_policy import POLICIES, EvolvedPolicy
-from trainers.progress import Interruption, ProgressBar
+from trainers.progress import Interruption, ProgressBar, log_row
 from trainers.rollout import Evaluation, Moments, Rollout, make_rollout
 from trainers.rollout.spaces import normalized_size
 from trainers.rollout.types import select
@@ -219,7 +219,7 @@ class EvolutionAlgorithm(BaseAlgorithm):
                     self._current_progress_remaining = 1.0 - done
                     callback.on_rollout_start()
                     row = self._evolve()
-                    self._log(row, self.generation % log_interval == 0)
+                    log_row(self.logger, row, self.num_timesteps, self.generation % log_interval == 0)
                     bar.update(self.num_timesteps, self.generation, row)
                     callback.update_locals(locals())
                     callback.on_rollout_end()
@@ -302,13 +302,6 @@ class EvolutionAlgorithm(BaseAlgorithm):
         self.last_mean_reward = mean_reward
         self.is_best = mean_reward > self.best_mean_reward
         self.best_mean_reward = max(self.best_mean_reward, mean_reward)
-
-    def _log(self, row: dict[str, float], dump: bool) -> None:
-        for name, value in row.items():
-            if name != "time/seconds":
-                self.logger.record(name, value)
-        if dump:
-            self.logger.dump(step=self.num_timesteps)
 
     @functools.cached_property
     def _rollout(self) -> Rollout:

@@ -45,8 +45,7 @@ def save(model: Any, path: Any) -> None:
 def load(cls: Any, path: Any, env: Any, **kwargs: Any) -> Any:
     """Build `cls` from the file; keywords override its arguments (schedules, say), not its network."""
     arrays, meta = checkpoint.load(with_suffix(path))
-    if meta["algorithm"] != cls.__name__:
-        raise CheckpointError(f"'{path}' was written by {meta['algorithm']}; load it with {meta['algorithm']}.load.")
+    check_writer(meta, cls, path)
     model = cls(meta["policy"], env, **(meta["arguments"] | kwargs), _init_setup_model=False)
     model.observation_space = space_from_json(meta["observation_space"])
     model.action_space = space_from_json(meta["action_space"])
@@ -73,6 +72,12 @@ def load(cls: Any, path: Any, env: Any, **kwargs: Any) -> Any:
         for i in range(meta["generation"])
     ]
     return model
+
+
+def check_writer(meta: dict[str, Any], cls: type, path: Any) -> None:
+    """`CheckpointError` unless a model of this class wrote the file."""
+    if meta["algorithm"] != cls.__name__:
+        raise CheckpointError(f"'{path}' was written by {meta['algorithm']}; load it with {meta['algorithm']}.load.")
 
 
 def with_suffix(path: Any) -> Path:

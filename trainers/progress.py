@@ -4,7 +4,11 @@ import signal
 import threading
 from typing import Any, Self
 
+from stable_baselines3.common.logger import Logger
 from tqdm import tqdm
+
+INTERRUPTED = 130
+"""Exit code of a command that Ctrl-C ended after it had saved."""
 
 
 class Interruption:
@@ -55,3 +59,12 @@ class ProgressBar:
             shown += f", deployed {row['eval/mean_reward']:.1f}"
         self.bar.set_postfix_str(f"{shown}, {row['time/fps']:,} env-steps/s", refresh=False)
         self.bar.update((generation if self.by_generation else steps) - self.bar.n)
+
+
+def log_row(logger: Logger, row: dict[str, float], step: int, dump: bool) -> None:
+    """Record a row of metrics, but the time that it took, and write the entry if it is due."""
+    for name, value in row.items():
+        if name != "time/seconds":
+            logger.record(name, value)
+    if dump:
+        logger.dump(step=step)

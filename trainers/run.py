@@ -33,7 +33,7 @@ def run(algorithm: str, config: RunConfig) -> bool:
     cls = ALGORITHMS[algorithm]
     if config.resume is None:
         model = _build(cls, config)
-        folder = _begin_folder(algorithm, config)
+        folder = begin_folder(config.folder, Path(config.log_folder) / algorithm, config.env)
         model.save(folder / "initial_model.zip")
         header = {"algorithm": algorithm, "config": _stored(config), "versions": versions()}
         write_atomically(folder / "config.yml", yaml.safe_dump(header, sort_keys=False).encode())  # from here on it can resume
@@ -161,11 +161,11 @@ def _compare(cls: type[EvolutionAlgorithm], model: EvolutionAlgorithm, folder: P
     print(f"Curve: {folder / 'learning_curve.png'}    Watch it: python -m trainers.evaluate {folder} --video out.mp4")
 
 
-def _begin_folder(algorithm: str, config: RunConfig) -> Path:
-    """The folder that was asked for, which may be there but hold no run, or a new one."""
-    if config.folder is None:
-        return new_folder(Path(config.log_folder) / algorithm, config.env)
-    folder = Path(config.folder)
+def begin_folder(asked: str | None, root: Path, name: str) -> Path:
+    """The folder that was asked for, which may be there but hold no run, or a new one, <root>/<name>_<n>."""
+    if asked is None:
+        return new_folder(root, name)
+    folder = Path(asked)
     if (folder / "config.yml").exists():
         raise ValueError(f"'{folder}' already holds a run; go on with --resume {folder}, or give another folder.")
     folder.mkdir(parents=True, exist_ok=True)

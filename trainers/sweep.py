@@ -22,6 +22,7 @@ from trainers.experiment.launcher import Job, launch, locked
 from trainers.experiment.reading import find_file
 from trainers.experiment.slots import make_slots
 from trainers.make_env import find_env_id
+from trainers.progress import INTERRUPTED
 
 if TYPE_CHECKING:
     import optuna
@@ -106,7 +107,7 @@ def sweep(config: SweepConfig) -> int:
     found = _write_best(study, env, fixed, root)
     if not complete:
         print("Interrupted; the same command goes on.")
-        return 130
+        return INTERRUPTED
     return 0 if found else 1
 
 

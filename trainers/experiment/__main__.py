@@ -17,6 +17,7 @@ from trainers.experiment.grid import Run, expand
 from trainers.experiment.launcher import Job, launch, locked, make_jobs
 from trainers.experiment.reading import Description, find_file, read
 from trainers.experiment.slots import Slot, make_slots
+from trainers.progress import INTERRUPTED
 
 
 @dataclass
@@ -81,7 +82,7 @@ def _conclude(jobs: Sequence[Job], root: Path, complete: bool) -> int:
     print(", ".join(f"{counts[state]} {state}" for state in ORDER if counts[state]))
     if not complete:
         print("Interrupted; the same command goes on.")
-        return 130
+        return INTERRUPTED
     print(f"Compare them: python -m trainers.report {root}")
     return 1 if counts["failed"] else 0
 

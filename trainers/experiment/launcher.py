@@ -12,9 +12,7 @@ from trainers.experiment.folders import Progress, finished, read_progress
 from trainers.experiment.grid import Run
 from trainers.experiment.process import Interruptions, RunProcess
 from trainers.experiment.slots import Slot
-
-INTERRUPTED = 130
-"""Exit code of a run that Ctrl-C ended after it had saved."""
+from trainers.progress import INTERRUPTED
 
 
 @dataclass

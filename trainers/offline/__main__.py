@@ -2,19 +2,17 @@
 
 import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import gymnasium
 import tyro
-from tqdm import tqdm
 
 import envs  # noqa: F401  (registers the environments)
 from policies.names import choose
 from trainers.checkpoint import CheckpointError
 from trainers.offline import config as configs
 from trainers.offline.config import BehaviorConfig, CollectConfig, EvaluateConfig, StudyConfig
+from trainers.progress import INTERRUPTED
 
-INTERRUPTED = 130
 USAGE = """python -m trainers.offline behavior --algo td3 --env Hopper-v5       train the policy that will fill the dataset
 python -m trainers.offline collect runs/behavior/td3_Hopper-v5_1     fill a Minari dataset with what it does
 python -m trainers.offline train --mode acsf --dataset Hopper-v5/td3-v0 --env Hopper-v5
@@ -32,44 +30,9 @@ def behavior(args: list[str]) -> int:
 
 
 def collect(args: list[str]) -> int:
-    return collect_with(tyro.cli(CollectConfig, args=args, prog="python -m trainers.offline collect"))[1]
+    from trainers.offline.collect import run_collection
 
-
-def collect_with(config: CollectConfig) -> tuple[str, int]:
-    """The dataset's id, and an exit code."""
-    from trainers.offline.behavior import find_policy
-    from trainers.offline.collect import Exploration
-    from trainers.offline.collect import collect as fill
-    from trainers.sb3_model import load_model
-
-    path, run = find_policy(Path(config.policy))
-    algo = config.algo or run.get("algo")
-    env_kwargs = run.get("env_kwargs", {}) | config.env_kwargs
-    model, env_id, venv = load_model(path, config.env or run.get("env"), algo, 1, config.seed, env_kwargs)
-    venv.close()
-    env = gymnasium.make(env_id, **env_kwargs)
-    dataset = config.dataset or f"{env_id}/{(algo or type(model).__name__).lower()}-v0"
-    with tqdm(total=config.steps, unit="step", disable=not config.progress, dynamic_ncols=True) as bar:
-
-        def progress(steps: int) -> None:
-            bar.update(steps - bar.n)
-
-        done = fill(
-            model,
-            env,
-            dataset,
-            config.steps,
-            Exploration(config.noise, config.random_action),
-            config.seed,
-            source=str(config.policy),
-            progress=progress,
-        )
-    if not done:
-        print("Interrupted; what was played is kept. Give the same command again to go on.")
-        return dataset, INTERRUPTED
-    print(f"Dataset {dataset}: {config.steps:,} transitions.")
-    print(f"Next: python -m trainers.offline train --mode acsf --env {env_id} --dataset {dataset}")
-    return dataset, 0
+    return run_collection(tyro.cli(CollectConfig, args=args, prog="python -m trainers.offline collect"))[1]
 
 
 def train(args: list[str]) -> int:

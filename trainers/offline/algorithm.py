@@ -17,11 +17,10 @@ from tqdm import tqdm
 
 from policies.sb3.features import NormalizingExtractor
 from trainers import checkpoint
-from trainers.checkpoint import CheckpointError
 from trainers.make_env import make_vec_env
-from trainers.model_file import space_from_json, space_to_json, with_suffix
+from trainers.model_file import check_writer, space_from_json, space_to_json, with_suffix
 from trainers.offline.dataset import Batch, OfflineDataset, Sampler
-from trainers.progress import Interruption
+from trainers.progress import Interruption, log_row
 from trainers.torch_state import load_module, load_optimizer, module_arrays, optimizer_arrays
 
 
@@ -174,7 +173,7 @@ class OfflineAlgorithm(BaseAlgorithm):
                 row = self._learn_row(gradient_steps, callback, interruption)
                 if row is None:
                     break
-                self._log(row, len(self.history) % log_interval == 0)
+                log_row(self.logger, row, self.num_timesteps, len(self.history) % log_interval == 0)
                 bar.set_postfix_str(
                     f"return {row['eval/mean_reward']:.1f}" if "eval/mean_reward" in row else "", refresh=False
                 )
@@ -247,13 +246,6 @@ class OfflineAlgorithm(BaseAlgorithm):
         with torch.no_grad():
             torch._foreach_lerp_(list(target.parameters()), list(module.parameters()), self.tau)
 
-    def _log(self, row: dict[str, float], dump: bool) -> None:
-        for name, value in row.items():
-            if name != "time/seconds":
-                self.logger.record(name, value)
-        if dump:
-            self.logger.dump(step=self.num_timesteps)
-
     def save(self, path: Any, exclude: Any = None, include: Any = None) -> None:
         """Write everything but the dataset to one zip of safetensors and JSON (".zip" is added)."""
         del exclude, include
@@ -288,8 +280,7 @@ class OfflineAlgorithm(BaseAlgorithm):
         """
         del custom_objects
         arrays, meta = checkpoint.load(with_suffix(Path(path)))
-        if meta["algorithm"] != cls.__name__:
-            raise CheckpointError(f"'{path}' was written by {meta['algorithm']}; load it with {meta['algorithm']}.load.")
+        check_writer(meta, cls, path)
         arguments = meta["arguments"] | ({} if env is not None else {"eval_every": 0}) | kwargs
         model = cls(meta["policy"], env, dataset, device=device, _init_setup_model=False, **arguments)
         model.observation_space = space_from_json(meta["observation_space"])

@@ -77,8 +77,6 @@ class BCQPolicy(BasePolicy):
     :param coding_steps: T of these coders
     """
 
-    made_of = "sizes or coders"
-
     def __init__(
         self,
         observation_space: spaces.Space,

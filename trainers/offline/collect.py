@@ -18,11 +18,15 @@ import numpy as np
 import torch
 from gymnasium import spaces
 from stable_baselines3.common.base_class import BaseAlgorithm
+from tqdm import tqdm
 
 from trainers.checkpoint import replacing, write_atomically
 from trainers.make_env import versions
+from trainers.offline.behavior import find_policy
+from trainers.offline.config import CollectConfig
 from trainers.offline.dataset import import_minari
-from trainers.progress import Interruption
+from trainers.progress import INTERRUPTED, Interruption
+from trainers.sb3_model import load_model
 
 PART_STEPS = 10_000
 """A part is written when it holds so many steps: what a kill may cost, and what lies in memory."""
@@ -210,7 +214,7 @@ class Collection:
                 batch = []
         if batch:
             storage.update_episodes(batch)
-        self._name_folder_of_environment()
+        self._create_namespace()
         os.replace(making, self.target)
         shutil.rmtree(self.folder)
 
@@ -228,7 +232,7 @@ class Collection:
                     f"again, or another --dataset, or delete '{self.folder}'."
                 )
 
-    def _name_folder_of_environment(self) -> None:
+    def _create_namespace(self) -> None:
         """Minari lists only datasets whose namespaces it knows."""
         from minari.dataset.minari_dataset import parse_dataset_id
         from minari.namespace import create_namespace, list_local_namespaces
@@ -295,3 +299,27 @@ def collect(
         },
     )
     return True
+
+
+def run_collection(config: CollectConfig) -> tuple[str, int]:
+    """The `collect` command: the dataset's id, and an exit code."""
+    path, run = find_policy(Path(config.policy))
+    algo = config.algo or run.get("algo")
+    env_kwargs = run.get("env_kwargs", {}) | config.env_kwargs
+    model, env_id, venv = load_model(path, config.env or run.get("env"), algo, 1, config.seed, env_kwargs)
+    venv.close()
+    dataset = config.dataset or f"{env_id}/{(algo or type(model).__name__).lower()}-v0"
+    with tqdm(total=config.steps, unit="step", disable=not config.progress, dynamic_ncols=True) as bar:
+
+        def progress(steps: int) -> None:
+            bar.update(steps - bar.n)
+
+        env, exploration = gymnasium.make(env_id, **env_kwargs), Exploration(config.noise, config.random_action)
+        source = str(config.policy)
+        done = collect(model, env, dataset, config.steps, exploration, config.seed, source=source, progress=progress)
+    if not done:
+        print("Interrupted; what was played is kept. Give the same command again to go on.")
+        return dataset, INTERRUPTED
+    print(f"Dataset {dataset}: {config.steps:,} transitions.")
+    print(f"Next: python -m trainers.offline train --mode acsf --env {env_id} --dataset {dataset}")
+    return dataset, 0

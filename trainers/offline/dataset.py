@@ -55,9 +55,7 @@ class OfflineDataset:
 
     def __post_init__(self) -> None:
         name = self.metadata.get("dataset", "The dataset")
-        for what, space in (("observations", self.observation_space), ("actions", self.action_space)):
-            if not isinstance(space, spaces.Box) or len(space.shape) != 1:
-                raise ValueError(f"{name} has {what} in {space}; offline learning takes vectors (a Box with one axis).")
+        _check_vectors(name, self.observation_space, self.action_space)
         if not len(self.rewards):
             raise ValueError(f"{name} is empty: it has no transitions. Collect some first.")
         n, shapes = len(self.rewards), {"observations": self.observation_space.shape, "actions": self.action_space.shape}
@@ -162,9 +160,7 @@ def from_minari(dataset_id: str) -> OfflineDataset:
         hint = nearest(dataset_id, known) if known else "There are none yet: python -m trainers.offline collect makes one."
         raise ValueError(f"There is no Minari dataset '{dataset_id}' here. {hint}") from error
     columns: dict[str, list[np.ndarray]] = {name: [] for name in ("obs", "actions", "rewards", "next", "term", "ends")}
-    for space in (dataset.observation_space, dataset.action_space):
-        if not isinstance(space, spaces.Box) or len(space.shape) != 1:
-            raise ValueError(f"{dataset_id} is of {space}; offline learning takes vectors (a Box with one axis).")
+    _check_vectors(dataset_id, dataset.observation_space, dataset.action_space)
     try:
         for episode in dataset.iterate_episodes():
             length = len(episode.rewards)
@@ -184,7 +180,6 @@ def from_minari(dataset_id: str) -> OfflineDataset:
     if not columns["obs"]:
         raise ValueError(f"{dataset_id} is empty: it has no episodes. Collect some first.")
     arrays = {name: np.concatenate(parts) for name, parts in columns.items()}
-    metadata = metadata_of(dataset_id) | {"env": dataset.env_spec.id if dataset.env_spec is not None else None}
     return OfflineDataset(
         arrays["obs"].astype(np.float32),
         arrays["actions"].astype(np.float32),
@@ -194,7 +189,7 @@ def from_minari(dataset_id: str) -> OfflineDataset:
         arrays["ends"],
         dataset.observation_space,
         dataset.action_space,
-        metadata,
+        _references(dataset_id, dataset),
     )
 
 
@@ -202,8 +197,7 @@ def metadata_of(name: str) -> dict[str, Any]:
     """What is known of a dataset without reading it: its name, and its two reference returns where it has them."""
     if name.endswith(".pkl"):
         return {"dataset": name}
-    stored = import_minari().load_dataset(name).storage.metadata
-    return {"dataset": name, "random_return": stored.get("ref_min_score"), "behavior_return": stored.get("ref_max_score")}
+    return _references(name, import_minari().load_dataset(name))
 
 
 def from_replay_buffer(buffer: ReplayBuffer, name: str = "The replay buffer") -> OfflineDataset:
@@ -244,6 +238,18 @@ def import_minari() -> Any:
     except ImportError as error:
         raise ValueError(f"{error}: datasets are kept by Minari; {INSTALL}.") from error
     return minari
+
+
+def _references(name: str, dataset: Any) -> dict[str, Any]:
+    """Metadata of an `OfflineDataset` that a Minari dataset has."""
+    stored = dataset.storage.metadata
+    return {"dataset": name, "random_return": stored.get("ref_min_score"), "behavior_return": stored.get("ref_max_score")}
+
+
+def _check_vectors(name: str, observation_space: spaces.Space, action_space: spaces.Space) -> None:
+    for what, space in (("observations", observation_space), ("actions", action_space)):
+        if not isinstance(space, spaces.Box) or len(space.shape) != 1:
+            raise ValueError(f"{name} has {what} in {space}; offline learning takes vectors (a Box with one axis).")
 
 
 def _same_bounds(a: spaces.Box, b: spaces.Box) -> bool:

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,16 +12,18 @@ from rich.console import Console
 from rich.table import Table
 from torch import nn
 
-from policies.energy import E_AC, E_MAC, Tally
+from policies.energy import E_AC, E_MAC, EnergyCard, Tally
 from policies.spiking import SpikingNet
 from policies.watch import Watch, play
 from trainers.adaptation.tables import Row, to_csv
 from trainers.checkpoint import write_atomically
+from trainers.experiment.folders import read_config
 from trainers.offline.algorithm import OfflineAlgorithm
 from trainers.offline.bcq_policy import BCQPolicy
 from trainers.offline.config import EvaluateConfig, TrainConfig, train_defaults
 from trainers.offline.dataset import metadata_of
 from trainers.offline.run import load_run
+from trainers.report.curves import find_runs
 
 PUBLISHED = {
     "acsf": "T = 0.8 % of other spiking agents', energy up to 5 x better",
@@ -61,40 +64,36 @@ def deciding_nets(policy: Any) -> tuple[dict[str, nn.Module], int]:
     return {"actor": policy.actor}, 1
 
 
-def cost_of(model: OfflineAlgorithm, seed: int = 0, episodes: int = 1, steps: int = 200, actor_only: bool = False) -> Cost:
-    """Count while the model acts.
+def costs_of(model: OfflineAlgorithm, seed: int = 0, episodes: int = 1, steps: int = 200) -> tuple[Cost, Cost]:
+    """Of one pass of the actor, as papers count, and of all that a decision takes, counted while the model acts.
 
     :param steps: of each episode at most
-    :param actor_only: one pass of the actor, as papers count, in place of all that a decision takes
     """
     nets, times = deciding_nets(model.policy)
-    if actor_only:
-        nets, times = {"actor": nets["actor"]}, 1
-    watched = {name: Watch(net) for name, net in nets.items() if any(isinstance(m, SpikingNet) for m in net.modules())}
-    tallies = {name: Tally(watch.__enter__()) for name, watch in watched.items()}
-    repeats = getattr(model.policy, "n_candidates", 1)
     assert model.env is not None
-    try:
+    with ExitStack() as watching:
+        tallies = {
+            name: Tally(watching.enter_context(Watch(net)))
+            for name, net in nets.items()
+            if any(isinstance(m, SpikingNet) for m in net.modules())
+        }
         if tallies:
             for step in play(model, model.env, episodes, steps, seed=seed):
                 for tally in tallies.values():
-                    tally.add(np.repeat(step.counted, repeats))
-    finally:
-        for watch in watched.values():
-            watch.__exit__()
-    macs = synops = ann = 0.0
-    longest, rate = 1, float("nan")
-    for name, net in nets.items():
-        if name not in tallies:
-            own = float(sum(m.weight.numel() for m in net.modules() if isinstance(m, nn.Linear)))
-            macs, ann = macs + times * own, ann + times * own
-            continue
-        card = tallies[name].card()
-        macs, synops, ann = macs + times * card.macs, synops + times * card.synops, ann + times * card.ann_macs
-        longest = max(longest, card.n_timesteps)
-        if name == "actor":
-            rate = float(np.mean([layer.rate for layer in card.layers if layer.rate is not None and layer.name != "encoder"]))
-    return Cost(macs, synops, ann, longest, rate)
+                    tally.add(np.repeat(step.counted, times))
+    passes = {name: _pass_cost(tallies[name].card() if name in tallies else None, net) for name, net in nets.items()}
+    actor = passes["actor"]
+    macs, synops, ann_macs = (times * sum(getattr(c, name) for c in passes.values()) for name in Cost._fields[:3])
+    return actor, Cost(macs, synops, ann_macs, max(c.steps for c in passes.values()), actor.rate)
+
+
+def _pass_cost(card: EnergyCard | None, net: nn.Module) -> Cost:
+    """Of one pass of a network; without a card it does not spike."""
+    if card is None:
+        macs = float(sum(m.weight.numel() for m in net.modules() if isinstance(m, nn.Linear)))
+        return Cost(macs, 0.0, macs, 1, float("nan"))
+    rates = [layer.rate for layer in card.layers if layer.rate is not None and layer.name != "encoder"]
+    return Cost(card.macs, card.synops, card.ann_macs, card.n_timesteps, float(np.mean(rates)))
 
 
 def evaluate(config: EvaluateConfig) -> list[Row]:
@@ -103,7 +102,7 @@ def evaluate(config: EvaluateConfig) -> list[Row]:
         raise ValueError(f"episodes={config.episodes} must be at least 1.")
     torch.manual_seed(config.seed)
     groups: dict[tuple[str, ...], list[tuple[TrainConfig, OfflineAlgorithm]]] = defaultdict(list)
-    for folder in find_runs(config.runs):
+    for folder in learners(config.runs):
         run, model = load_run(folder, config.model)
         groups[run.env, run.dataset, label(run)].append((run, model))
     rows = [_row(key, runs, config) for key, runs in groups.items()]
@@ -126,15 +125,12 @@ def evaluate(config: EvaluateConfig) -> list[Row]:
     return rows
 
 
-def find_runs(folders: Sequence[str]) -> list[Path]:
+def learners(folders: Sequence[str]) -> list[Path]:
     """Runs of `train` among and beneath these folders."""
-    found: dict[Path, None] = {}
-    for folder in map(Path, folders):
-        runs = [path.parent for path in sorted(folder.rglob("config.yml")) if "algorithm: offline" in path.read_text()]
-        if not runs:
-            raise ValueError(f"'{folder}' holds no run of `python -m trainers.offline train`.")
-        found |= dict.fromkeys(runs)
-    return list(found)
+    runs = [folder for folder in find_runs(map(Path, folders)) if read_config(folder)["algorithm"] == "offline"]
+    if not runs:
+        raise ValueError(f"'{folders[0]}' holds no run of `python -m trainers.offline train`.")
+    return runs
 
 
 def label(run: TrainConfig) -> str:
@@ -158,7 +154,7 @@ def _row(key: tuple[str, ...], runs: list[tuple[TrainConfig, OfflineAlgorithm]],
         low, high = reference["random_return"], reference["behavior_return"]
         row |= {"score": float(100 * (means.mean() - low) / (high - low))}
     if config.energy:
-        actor, decision = (cost_of(runs[0][1], config.seed, actor_only=only) for only in (True, False))
+        actor, decision = costs_of(runs[0][1], config.seed)
         row |= {"T": decision.steps, "rate": actor.rate, "actor_nJ": actor.nanojoules, "actor_ratio": actor.ratio}
         row |= {"decision_uJ": decision.nanojoules / 1000, "decision_ratio": decision.ratio}
     return row | {"published": PUBLISHED.get(runs[0][0].mode, "")}

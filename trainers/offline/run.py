@@ -21,7 +21,7 @@ from trainers.offline.dataset import OfflineDataset, load_dataset
 from trainers.offline.iql import IQL
 from trainers.offline.plots import learning_curve
 from trainers.offline.td3_bc import TD3BC
-from trainers.run import new_folder, write_metrics
+from trainers.run import begin_folder, write_metrics
 
 ALGORITHMS: dict[str, type[OfflineAlgorithm]] = {"bcq": BCQ, "bc": BC, "td3_bc": TD3BC, "iql": IQL}
 FILES = {"best": "best_model.zip", "last": "model.zip"}
@@ -62,7 +62,7 @@ def train(config: TrainConfig, dataset: OfflineDataset | None = None) -> tuple[P
     dataset = dataset or load_dataset(config.dataset, config.trust_pickle)
     if config.resume is None:
         model = build(cls, config, policy, arguments, policy_kwargs, dataset)
-        folder = _begin_folder(config)
+        folder = begin_folder(config.folder, Path(config.log_folder) / "offline", f"{config.mode}_{config.env}")
         _write_config(config, folder)
     else:
         folder = Path(config.resume)
@@ -135,16 +135,6 @@ def load_run(folder: Path, which: str = "last") -> tuple[TrainConfig, OfflineAlg
         raise CheckpointError(f"'{folder}' has no {path.name} yet; go on with --resume {folder}.")
     cls = next(cls for cls in ALGORITHMS.values() if cls.__name__ == checkpoint.load(path)[1]["algorithm"])
     return config, cls.load(path, config.env)
-
-
-def _begin_folder(config: TrainConfig) -> Path:
-    if config.folder is None:
-        return new_folder(Path(config.log_folder) / "offline", f"{config.mode}_{config.env}")
-    folder = Path(config.folder)
-    if (folder / "config.yml").exists():
-        raise ValueError(f"'{folder}' already holds a run; go on with --resume {folder}, or give another folder.")
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
 
 
 def _write_config(config: TrainConfig, folder: Path) -> None:

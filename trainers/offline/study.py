@@ -6,7 +6,7 @@ from typing import Any
 
 from trainers.make_env import find_env_id
 from trainers.offline.behavior import train_behavior
-from trainers.offline.collect import dataset_exists
+from trainers.offline.collect import dataset_exists, run_collection
 from trainers.offline.config import (
     BehaviorConfig,
     CollectConfig,
@@ -19,14 +19,11 @@ from trainers.offline.config import (
 from trainers.offline.dataset import OfflineDataset, load_dataset
 from trainers.offline.evaluate import evaluate
 from trainers.offline.run import train
-
-INTERRUPTED = 130
+from trainers.progress import INTERRUPTED
 
 
 def run_study(config: StudyConfig) -> int:
     """Exit code: 0, or 130 after Ctrl-C."""
-    from trainers.offline.__main__ import collect_with
-
     env_id, root = find_env_id(config.env), Path(config.folder)
     for mode in config.modes:
         options_of(train_defaults(env_id, mode))
@@ -37,7 +34,7 @@ def run_study(config: StudyConfig) -> int:
             return INTERRUPTED
     name = f"{env_id}/{config.algo}-{root.name}-v0"
     if not dataset_exists(name):
-        code = collect_with(CollectConfig(str(acting), name, steps=config.steps, progress=config.progress))[1]
+        code = run_collection(CollectConfig(str(acting), name, steps=config.steps, progress=config.progress))[1]
         if code:
             return code
     dataset: OfflineDataset | None = None

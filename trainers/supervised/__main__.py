@@ -16,6 +16,7 @@ from trainers.checkpoint import CheckpointError, write_atomically
 from trainers.cli import flag_value
 from trainers.config import from_dict
 from trainers.make_env import versions
+from trainers.progress import INTERRUPTED
 from trainers.run import new_folder
 from trainers.supervised.config import CONFIGS, SupervisedConfig
 from trainers.supervised.loop import Trainer
@@ -113,7 +114,7 @@ def learn(args: list[str]) -> int:
     if interrupted:
         again = f"python -m trainers.supervised --task {task} --resume {folder}"
         print(f"Interrupted after epoch {trainer.epoch}. Go on with: {again}")
-        return 130
+        return INTERRUPTED
     finish(trainer, folder)
     return 0
 
