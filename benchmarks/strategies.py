@@ -45,6 +45,8 @@ class Config:
     """Whether sep-CMA by pycma takes part, which is slow and wants some 20 GB for a thousand members."""
     hopper: bool = True
     """Whether whole generations on Hopper are timed too: of EC, and of ES with its spiking network."""
+    played: int = 20
+    """Generations that both play before; in the first ones Hopper falls at once, so that they are unusually short."""
 
 
 def ours(strategy: Any, kernels: dict[str, jax.Array]) -> Callable[[], None]:
@@ -85,13 +87,14 @@ def evosax_alone(name: str, population: int, parameters: int) -> Callable[[], No
     return generation
 
 
-def hopper_generation(kind: str, population: int) -> Callable[[], None]:
-    """A generation of EC or ES on Hopper with the network that is its default; the first ones, whose episodes are short."""
+def hopper_generation(kind: str, population: int, played: int) -> Callable[[], None]:
+    """A generation of EC or ES on Hopper with the network that is its default, after so many."""
     from trainers.ec import EC
     from trainers.es import ES
 
     cls, policy = (EC, "RSNNPolicy") if kind == "bits" else (ES, "DenseSNNPolicy")
     model = cls(policy, "BraxHopper-v0", population_size=population, seed=0)
+    model.learn(generations=played)
 
     def generation() -> None:
         model.learn(generations=model.generation + 1, reset_num_timesteps=False)
@@ -109,7 +112,7 @@ def main(config: Config) -> None:
     if config.cma:
         timed["sep-CMA of pycma"] = ours(CMA(config.population, "sep"), kernels)
     if config.hopper:
-        timed |= {name: hopper_generation(kind, config.population) for kind, name in HOPPER.items()}
+        timed |= {name: hopper_generation(kind, config.population, config.played) for kind, name in HOPPER.items()}
     for call in timed.values():
         call()
     seconds: dict[str, list[float]] = {name: [] for name in timed}

@@ -110,9 +110,14 @@ def group(curves: Sequence[Curve]) -> dict[str, Group]:
 
 
 def resample(runs: Sequence[Curve], axis: str, points: int = 200) -> tuple[np.ndarray, np.ndarray]:
-    """Points that all runs reach on an axis, "steps" or "seconds", and the returns of each there, (runs, points)."""
+    """Points on an axis, "steps" or "seconds", from the first that all runs reach, and the returns of each there, (runs, points).
+
+    On steps up to the last that all reach. On seconds up to the slowest run's last: one that is done by then keeps its last
+    return, since compiling may make it as late with its first as a faster one is with its last.
+    """
     axes = [getattr(run, axis) for run in runs]
-    x = np.linspace(max(a[0] for a in axes), max(max(a[0] for a in axes), min(a[-1] for a in axes)), points)
+    first, ends = max(a[0] for a in axes), [a[-1] for a in axes]
+    x = np.linspace(first, max(first, min(ends)) if axis == "steps" else max(ends), points)
     return x, np.stack([np.interp(x, a, run.returns) for a, run in zip(axes, runs, strict=True)])
 
 

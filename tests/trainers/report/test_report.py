@@ -1,6 +1,7 @@
 """Reports of runs: statistics against plain loops, curves against their definition, and what is said about bad input."""
 
 import csv
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -92,6 +93,10 @@ def test_curves_are_interpolated_where_all_runs_have_been(tmp_path: Path) -> Non
     steps, returns = resample([a, b], "steps", 4)
     np.testing.assert_allclose(steps, [150, 200, 250, 300])
     np.testing.assert_allclose(returns, [[5, 10, 15, 20], [5, 5, 5, 5]])
+    slow = dataclasses.replace(b, seconds=np.array([9.0, 11.0]))
+    seconds, returns = resample([a, slow], "seconds", 3)
+    np.testing.assert_allclose(seconds, [9, 10, 11])
+    np.testing.assert_allclose(returns, [[30, 30, 30], [5, 5, 5]])  # the faster one was done before
     assert a.until(399).returns.tolist() == [0.0, 10.0]
     with pytest.raises(ValueError, match="no evaluation within 99 environment steps"):
         a.until(99)
