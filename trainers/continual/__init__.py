@@ -1,0 +1,1 @@
+"""Continual RL: methods that learn tasks one after the other, behind one interface, over SAC."""

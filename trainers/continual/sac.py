@@ -1,0 +1,114 @@
+"""SAC whose actor belongs to a continual method."""
+
+from typing import Any
+
+import torch
+from stable_baselines3 import SAC
+from stable_baselines3.common.utils import polyak_update
+from torch import Tensor
+from torch.nn import functional
+
+import policies  # noqa: F401  (the names of the spiking policies)
+from trainers.continual.methods.base import Method
+
+
+class ContinualSAC(SAC):
+    """Stable-Baselines3's SAC for one task, with the actor of a method in place of its own, delayed actor updates and an
+    own learning rate of the critics. The rest of SAC's arguments are taken besides these; its learning rate is the actor's
+    and the temperature's.
+
+    :param method: whose actor learns
+    :param critic_learning_rate: of the critics
+    :param policy_delay: updates of the critics for one of the actor and the temperature
+    :param reward_scale: factor of all rewards in what the critics learn
+    """
+
+    def __init__(
+        self,
+        policy: Any,
+        env: Any,
+        method: Method,
+        critic_learning_rate: float = 3e-4,
+        policy_delay: int = 1,
+        reward_scale: float = 1.0,
+        **kwargs: Any,
+    ) -> None:
+        if policy_delay < 1:
+            raise ValueError(f"policy_delay={policy_delay} must be at least 1.")
+        for name, value in (("critic_learning_rate", critic_learning_rate), ("reward_scale", reward_scale)):
+            if not value > 0:
+                raise ValueError(f"{name}={value} must be positive.")
+        self.method = method
+        self.critic_learning_rate = critic_learning_rate
+        self.policy_delay = policy_delay
+        self.reward_scale = reward_scale
+        super().__init__(policy, env, **kwargs)
+
+    def _setup_model(self) -> None:
+        super()._setup_model()
+        self.critic.optimizer = torch.optim.Adam(self.critic.parameters(), lr=self.critic_learning_rate, fused=True)
+        self.attach()
+
+    def attach(self) -> None:
+        """Act and learn with the method's present actor, its optimiser new."""
+        self.policy.actor = self.actor = self.method.actor.to(self.device)
+        self.actor.optimizer = torch.optim.Adam(self.method.trained(), lr=self.lr_schedule(1.0), fused=True)
+
+    def train(self, gradient_steps: int, batch_size: int = 64) -> None:
+        self.policy.set_training_mode(True)
+        sums: dict[str, Any] = {}
+        counts: dict[str, int] = {}
+        for _ in range(gradient_steps):
+            for name, value in self.update(batch_size).items():
+                sums[name] = sums.get(name, 0.0) + value
+                counts[name] = counts.get(name, 0) + 1
+        for name, total in sums.items():
+            self.logger.record(name, float(total) / counts[name])
+        self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
+
+    def update(self, batch_size: int) -> dict[str, Tensor]:
+        """One update of the critics, and every `policy_delay` of them one of actor and temperature; what to log."""
+        assert self.replay_buffer is not None
+        batch = self.replay_buffer.sample(batch_size)
+        temperature = self.ent_coef_tensor if self.log_ent_coef is None else self.log_ent_coef.detach().exp()
+        with torch.no_grad():
+            next_observations = self.method.redraw(batch.next_observations)
+            next_actions, next_log_prob = self.actor.action_log_prob(next_observations)
+            following = torch.cat(self.critic_target(next_observations, next_actions), 1).amin(1, keepdim=True)
+            following = following - temperature * next_log_prob[:, None]
+            target = self.reward_scale * batch.rewards + (1 - batch.dones) * self.gamma * following
+        values = self.critic(batch.observations, batch.actions)
+        critic_loss = sum(functional.mse_loss(value, target) for value in values)
+        assert isinstance(critic_loss, Tensor)
+        self.critic.optimizer.zero_grad()
+        critic_loss.backward()
+        self.critic.optimizer.step()
+        losses = {"train/critic_loss": critic_loss.detach(), "train/ent_coef": temperature.mean()}
+        if self._n_updates % self.policy_delay == 0:
+            losses |= self._update_actor(self.method.redraw(batch.observations), temperature)
+        self._n_updates += 1
+        if self._n_updates % self.target_update_interval == 0:
+            polyak_update(self.critic.parameters(), self.critic_target.parameters(), self.tau)
+        return losses
+
+    def _update_actor(self, observations: Tensor, temperature: Tensor) -> dict[str, Tensor]:
+        actions, log_prob = self.actor.action_log_prob(observations)
+        self.critic.requires_grad_(False)
+        values = torch.cat(self.critic(observations, actions), 1).amin(1)
+        loss = (temperature * log_prob - values).mean()
+        losses = {"train/actor_loss": loss.detach()}
+        extra = self.method.loss(observations)
+        if extra is not None:
+            losses["continual/regularization"] = extra.detach()
+            loss = loss + extra
+        self.actor.optimizer.zero_grad()
+        loss.backward()
+        self.critic.requires_grad_(True)
+        self.method.constrain()
+        self.actor.optimizer.step()
+        if self.log_ent_coef is not None and self.ent_coef_optimizer is not None:
+            surprise = (log_prob.detach() + self.target_entropy).mean()
+            self.ent_coef_optimizer.zero_grad()
+            (-self.log_ent_coef * surprise).sum().backward()
+            self.ent_coef_optimizer.step()
+        return losses
