@@ -25,14 +25,15 @@ def to_text(rows: list[Row], hidden: tuple[str, ...] = ()) -> str:
     for name in names:
         if name in hidden or name.endswith("_sd"):
             continue
-        cells = [_cell(row, name) for row in rows]
+        cells = [cell(row, name) for row in rows]
         width = max(map(len, [name, *cells]))
         left = all(isinstance(row.get(name, ""), str) for row in rows)
-        columns.append([f"{cell:{'<' if left else '>'}{width}}" for cell in [name.replace("_", " "), *cells]])
+        columns.append([f"{text:{'<' if left else '>'}{width}}" for text in [name.replace("_", " "), *cells]])
     return "\n".join("  ".join(cells).rstrip() for cells in zip(*columns, strict=True))
 
 
-def _cell(row: Row, name: str) -> str:
+def cell(row: Row, name: str) -> str:
+    """A value as it is printed."""
     text = _number(row.get(name, ""))
     return f"{text} +- {_number(row[name + '_sd'])}" if name + "_sd" in row else text
 

@@ -21,6 +21,7 @@ class ContinualSAC(SAC):
     :param critic_learning_rate: of the critics
     :param policy_delay: updates of the critics for one of the actor and the temperature
     :param reward_scale: factor of all rewards in what the critics learn
+    :param random_steps: steps at first with uniformly random actions
     """
 
     def __init__(
@@ -31,28 +32,44 @@ class ContinualSAC(SAC):
         critic_learning_rate: float = 3e-4,
         policy_delay: int = 1,
         reward_scale: float = 1.0,
+        random_steps: int = 0,
         **kwargs: Any,
     ) -> None:
-        if policy_delay < 1:
-            raise ValueError(f"policy_delay={policy_delay} must be at least 1.")
+        for name, count in (
+            ("policy_delay", policy_delay),
+            ("target_update_interval", kwargs.get("target_update_interval", 1)),
+        ):
+            if count < 1:
+                raise ValueError(f"{name}={count} must be at least 1.")
         for name, value in (("critic_learning_rate", critic_learning_rate), ("reward_scale", reward_scale)):
             if not value > 0:
                 raise ValueError(f"{name}={value} must be positive.")
+        if callable(kwargs.get("learning_rate")):
+            raise ValueError("ContinualSAC has a constant learning_rate; give a number.")
+        if kwargs.get("use_sde"):
+            raise ValueError("ContinualSAC has no state-dependent exploration; leave use_sde=False.")
         self.method = method
         self.critic_learning_rate = critic_learning_rate
         self.policy_delay = policy_delay
         self.reward_scale = reward_scale
+        self.random_steps = random_steps
         super().__init__(policy, env, **kwargs)
 
     def _setup_model(self) -> None:
         super()._setup_model()
+        if self._vec_normalize_env is not None:
+            raise ValueError("ContinualSAC keeps what it sees in memories of its methods; leave out VecNormalize.")
         self.critic.optimizer = torch.optim.Adam(self.critic.parameters(), lr=self.critic_learning_rate, fused=True)
         self.attach()
 
     def attach(self) -> None:
         """Act and learn with the method's present actor, its optimiser new."""
-        self.policy.actor = self.actor = self.method.actor.to(self.device)
+        self.policy.actor = self.actor = self.method.to(self.device).actor
         self.actor.optimizer = torch.optim.Adam(self.method.trained(), lr=self.lr_schedule(1.0), fused=True)
+
+    def _sample_action(self, learning_starts: int, action_noise: Any = None, n_envs: int = 1) -> Any:
+        """Actions and what the buffer keeps of them; Stable-Baselines3 acts at random until it learns."""
+        return super()._sample_action(self.random_steps, action_noise, n_envs)
 
     def train(self, gradient_steps: int, batch_size: int = 64) -> None:
         self.policy.set_training_mode(True)
@@ -76,10 +93,10 @@ class ContinualSAC(SAC):
             next_actions, next_log_prob = self.actor.action_log_prob(next_observations)
             following = torch.cat(self.critic_target(next_observations, next_actions), 1).amin(1, keepdim=True)
             following = following - temperature * next_log_prob[:, None]
-            target = self.reward_scale * batch.rewards + (1 - batch.dones) * self.gamma * following
+            discounts = self.gamma if batch.discounts is None else batch.discounts
+            target = self.reward_scale * batch.rewards + (1 - batch.dones) * discounts * following
         values = self.critic(batch.observations, batch.actions)
-        critic_loss = sum(functional.mse_loss(value, target) for value in values)
-        assert isinstance(critic_loss, Tensor)
+        critic_loss: Any = sum(functional.mse_loss(value, target) for value in values)
         self.critic.optimizer.zero_grad()
         critic_loss.backward()
         self.critic.optimizer.step()
@@ -107,7 +124,7 @@ class ContinualSAC(SAC):
         self.method.constrain()
         self.actor.optimizer.step()
         if self.log_ent_coef is not None and self.ent_coef_optimizer is not None:
-            surprise = (log_prob.detach() + self.target_entropy).mean()
+            surprise = (log_prob.detach() + float(self.target_entropy)).mean()
             self.ent_coef_optimizer.zero_grad()
             (-self.log_ent_coef * surprise).sum().backward()
             self.ent_coef_optimizer.step()

@@ -1,0 +1,90 @@
+"""`python -m trainers.continual`."""
+
+import sys
+from pathlib import Path
+
+import gymnasium
+import yaml
+from stable_baselines3.common.logger import Logger, TensorBoardOutputFormat
+
+import envs  # noqa: F401  (registers the environments)
+from trainers.checkpoint import CheckpointError, write_atomically
+from trainers.continual.config import ContinualConfig, parse, to_plain
+from trainers.make_env import versions
+from trainers.progress import INTERRUPTED
+from trainers.run import begin_folder
+
+USAGE = """python -m trainers.continual --method rewire --scenario halfcheetah/forgetting    learn a scenario's tasks
+python -m trainers.continual --method rewire --scenario halfcheetah/forgetting --profile quick
+python -m trainers.continual report runs/continual                                 compare methods
+python -m trainers.continual scenarios                                             list the scenarios
+--help shows all options."""
+
+
+def learn(config: ContinualConfig) -> int:
+    """One run; exit code."""
+    from trainers.continual.loop import ContinualRun
+
+    if config.resume is None:
+        name = f"{config.method}_{Path(config.scenario).stem if config.scenario.endswith('.yml') else config.scenario}"
+        folder = begin_folder(config.folder, Path(config.log_folder) / "continual", name.replace("/", "_"))
+    else:
+        folder = Path(config.resume)
+    output = TensorBoardOutputFormat(str(folder))
+    run = ContinualRun(config, folder, Logger(str(folder), [output]))
+    if config.resume is None:
+        header = {"algorithm": "continual", "config": to_plain(config), "versions": versions()}
+        write_atomically(folder / "config.yml", yaml.safe_dump(header, sort_keys=False).encode())
+    else:
+        run.restore()
+    count = len(run.scenario.tasks)
+    print(f"{config.method} on {run.scenario.name}: {count} tasks of {run.budget:,} steps, {config.policy} -> {folder}")
+    interrupted = run.go()
+    output.close()
+    if interrupted:
+        print(f"Interrupted in task {run.task + 1} of {count}; what was learned since the last checkpoint is played again by: "
+              f"python -m trainers.continual --resume {folder}")  # fmt: skip
+        return INTERRUPTED
+    from trainers.continual.results import finish
+
+    finish(run)
+    return 0
+
+
+def report(args: list[str]) -> int:
+    import tyro
+
+    from trainers.continual.report import ReportConfig, compare
+
+    compare(tyro.cli(ReportConfig, args=args, prog="python -m trainers.continual report"))
+    return 0
+
+
+def scenarios() -> int:
+    from envs.continual.scenarios import load_scenario, scenario_names
+
+    for name in scenario_names():
+        scenario = load_scenario(name)
+        tasks = ", ".join(task.name for task in scenario.tasks)
+        print(f"{name:30s}{scenario.n_timesteps:>10,} steps each: {tasks}")
+    return 0
+
+
+def main(args: list[str]) -> int:
+    """Exit code; 2 with one sentence when something given is wrong."""
+    try:
+        if args[:1] == ["report"]:
+            return report(args[1:])
+        if args[:1] == ["scenarios"]:
+            return scenarios()
+        if not args:
+            print(USAGE)
+            return 2
+        return learn(parse(args))
+    except (ValueError, CheckpointError, ImportError, gymnasium.error.Error) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,178 @@
+"""Options of `python -m trainers.continual`, and the hyper-parameters of zoo_configs/continual."""
+
+import dataclasses
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import tyro
+import yaml
+
+from envs.continual.scenarios import Scenario, load_scenario
+from policies.names import choose
+from trainers.cli import flag_value
+from trainers.config import Options, from_dict, parse_yaml
+from trainers.continual.methods import METHODS
+
+PROFILES = ("published", "quick")
+FREE = ("resume", "progress", "folder", "device")
+"""Flags that may differ when a run is resumed."""
+
+
+@dataclass
+class ContinualConfig:
+    """Learn the tasks of a scenario one after the other. Options that are not given are those of zoo_configs/continual."""
+
+    method: str = "rewire"
+    """rewire, ft_1, sac_n, ft_n, ft_l2, ewc, pnn, packnet, csp or replay."""
+    scenario: str = "halfcheetah/forgetting"
+    """Name of a scenario (--list shows all), or a YAML file with one."""
+    profile: str = "published"
+    """published, or quick: a fraction of the steps with smaller networks."""
+    policy: str = "MlpPolicy"
+    """MlpPolicy or SpikingPolicy."""
+    seed: int = 0
+    """Seed of everything."""
+    physics: str | None = None
+    """Another kind of physics for the tasks of Brax: v1, generalized, spring, positional, mjx, or mujoco."""
+    fidelity: str = "corrected"
+    """corrected, or original for the published modifications of the robots."""
+    repeat: int | None = None
+    """How often the sequence is gone through (default: as the scenario says)."""
+    n_timesteps: int | None = None
+    """Environment steps of each task (default: as the scenario says)."""
+    arguments: Options = field(default_factory=dict)
+    """Options of the method over those of its file, e.g. coefficient:10."""
+    n_envs: int = 128
+    """Environments side by side."""
+    update_ratio: float = 0.5
+    """Updates of the critics for each environment step."""
+    batch_size: int = 256
+    """Transitions in an update."""
+    buffer_size: int = 1_280_000
+    """Transitions that are kept of a task."""
+    learning_starts: int = 12_800
+    """Steps of each task before the first update."""
+    random_steps: int = 0
+    """Steps at the start of each task with uniformly random actions."""
+    learning_rate: float = 1e-3
+    """Of actor and temperature."""
+    critic_learning_rate: float = 3e-4
+    """Of the critics."""
+    gamma: float = 0.99
+    """Discount."""
+    tau: float = 0.005
+    """How far the target critics move in an update."""
+    reward_scale: float = 1.0
+    """Factor of rewards in what the critics learn."""
+    initial_temperature: float = 2.0
+    """Of the entropy at the start of each task."""
+    target_multiplier: float = 1.0
+    """The entropy aimed at is minus this for each action."""
+    policy_delay: int = 2
+    """Updates of the critics for one of the actor."""
+    target_delay: int = 2
+    """Updates of the critics for one of the target critics."""
+    net_arch: tuple[int, ...] = (256, 256, 256)
+    """Hidden layers of actor and critics."""
+    policy_kwargs: Options = field(default_factory=dict)
+    """Options of SpikingPolicy, e.g. n_timesteps:4."""
+    new_critics: bool = False
+    """Begin every task with new critics; some methods always do."""
+    eval_episodes: int = 32
+    """Episodes of every task after each."""
+    save_every: int | None = None
+    """Steps between checkpoints, at which all environments start anew (default: an episode of each)."""
+    device: str = "auto"
+    """cpu, cuda or auto."""
+    log_folder: str = "runs"
+    """The run goes to LOG_FOLDER/continual/<method>_<scenario>_<n>/."""
+    folder: str | None = None
+    """Write the run to exactly this folder instead."""
+    progress: bool = True
+    """Show a progress bar."""
+    resume: str | None = None
+    """Go on with the run in this folder; other flags must agree with its config.yml."""
+
+
+def defaults(method: str, scenario: str, profile: str = "published") -> ContinualConfig:
+    """What is published for a method in a scenario, or the quick profile over it."""
+    choose("method", method, METHODS)
+    if profile not in PROFILES:
+        raise ValueError(f"profile='{profile}' must be published or quick.")
+    name = load_scenario(scenario).name
+    values = _entry("sac", name)
+    arguments = _entry(method, name) if _has_file(method) else {}
+    if profile == "quick":
+        values |= _entry("quick", name)
+        arguments |= _table("quick")["methods"].get(method, {})
+    values |= {"method": method, "scenario": scenario, "profile": profile, "arguments": arguments}
+    return _tupled(from_dict(ContinualConfig, values, "zoo_configs/continual/sac.yml"))
+
+
+def scenario_of(config: ContinualConfig) -> Scenario:
+    """The tasks of a run."""
+    changes = {name: getattr(config, name) for name in ("physics", "repeat", "n_timesteps")}
+    return load_scenario(
+        config.scenario, fidelity=config.fidelity, **{name: value for name, value in changes.items() if value is not None}
+    )
+
+
+def parse(args: list[str]) -> ContinualConfig:
+    """Flags over the defaults of method, scenario and profile; with --resume, over the config of the run."""
+    resume = flag_value(args, "--resume")
+    if resume is None:
+        method, scenario, profile = (
+            flag_value(args, f"--{name}") or getattr(ContinualConfig, name) for name in ("method", "scenario", "profile")
+        )
+        default = defaults(method, scenario, profile)
+    else:
+        default = read_config(Path(resume))
+    config = tyro.cli(ContinualConfig, args=args, default=default, prog="python -m trainers.continual")
+    if resume is not None:
+        _check_resumable(default, config)
+    else:
+        config = dataclasses.replace(config, arguments=default.arguments | config.arguments)
+    return config
+
+
+def read_config(folder: Path) -> ContinualConfig:
+    """The config of a run."""
+    path = folder / "config.yml"
+    data = yaml.safe_load(path.read_text()) if path.is_file() else {}
+    if data.get("algorithm") != "continual":
+        raise ValueError(f"'{folder}' is not a run of `python -m trainers.continual`.")
+    return _tupled(from_dict(ContinualConfig, data["config"], str(path)))
+
+
+def to_plain(config: ContinualConfig) -> dict[str, Any]:
+    """What config.yml keeps."""
+    values = dataclasses.asdict(config) | {"net_arch": list(config.net_arch)}
+    return {key: value for key, value in values.items() if key not in ("resume", "folder")}
+
+
+def _tupled(config: ContinualConfig) -> ContinualConfig:
+    return dataclasses.replace(config, net_arch=tuple(config.net_arch))
+
+
+def _has_file(method: str) -> bool:
+    return resources.files("zoo_configs").joinpath("continual", f"{method}.yml").is_file()
+
+
+def _table(name: str) -> dict[str, Any]:
+    table: dict[str, Any] = parse_yaml(resources.files("zoo_configs").joinpath("continual", f"{name}.yml").read_text())
+    return table
+
+
+def _entry(file: str, scenario: str) -> dict[str, Any]:
+    """Of a scenario, over that of its family, over `default`."""
+    table = _table(file)
+    return {**table["default"], **table.get(scenario.split("/")[0], {}), **table.get(scenario, {})}
+
+
+def _check_resumable(stored: ContinualConfig, config: ContinualConfig) -> None:
+    for f in dataclasses.fields(stored):
+        old, new = getattr(stored, f.name), getattr(config, f.name)
+        if f.name not in FREE and old != new:
+            raise ValueError(f"{f.name} was {old} and cannot be {new} when resuming; leave the flag out, or start a new run.")

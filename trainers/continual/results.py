@@ -1,0 +1,94 @@
+"""What a finished run leaves, and reading it again."""
+
+import csv
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from envs.continual.scenarios import load_scenario
+from trainers.checkpoint import write_atomically
+from trainers.continual.config import ContinualConfig, read_config
+from trainers.continual.loop import ContinualRun
+from trainers.continual.metrics import summary
+from trainers.continual.plots import heat_map
+from trainers.run import write_metrics
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """A finished run.
+
+    :param tasks: names in their order
+    :param matrix: performance of every task before the first (row 0) and after each, (T + 1, T)
+    :param areas: mean success while each task was learned (T,), None where environments do not tell
+    :param budget: steps of each task
+    :param published: steps of each task as the scenario has them
+    :param steps: environment steps by what they were for
+    """
+
+    config: ContinualConfig
+    scenario: str
+    metric: str
+    tasks: tuple[str, ...]
+    matrix: np.ndarray
+    areas: tuple[float, ...] | None
+    budget: int
+    published: int
+    inference_size: int
+    train_size: int
+    actor_size: int
+    steps: dict[str, int]
+
+
+def finish(run: ContinualRun) -> None:
+    """Write evaluations.csv, curve.csv, result.json and heatmap.png, and print the summary."""
+    write_metrics(run.folder / "evaluations.csv", run.evaluations)
+    write_metrics(run.folder / "curve.csv", run.curve)
+    size = run.method.size()
+    told = {
+        "scenario": run.scenario.name,
+        "metric": run.metric,
+        "tasks": [task.name for task in run.scenario.tasks],
+        "budget": run.budget,
+        "published": load_scenario(run.config.scenario).n_timesteps,
+        "inference_size": size.inference,
+        "train_size": size.train,
+        "actor_size": sum(p.numel() for p in run.method.make_actor().parameters()),
+        "steps": run.steps,
+    }
+    write_atomically(run.folder / "result.json", json.dumps(told, indent=1).encode())
+    matrix = run.matrix()
+    title = f"{run.config.method} on {run.scenario.name}, {run.metric}"
+    write_atomically(run.folder / "heatmap.png", heat_map([(title, matrix)], told["tasks"]))
+    print(", ".join(f"{name} {value:.3g}" for name, value in summary(matrix[1:]).items())
+          + f"; {size.inference:,} numbers to act, {size.train:,} to learn on; environment steps: "
+          + ", ".join(f"{value:,} {name}" for name, value in run.steps.items()))  # fmt: skip
+    print(f"Picture: {run.folder / 'heatmap.png'}    Compare methods: python -m trainers.continual report {run.folder.parent}")
+
+
+def find_results(folders: list[Path]) -> list[Path]:
+    """Folders of finished runs among and beneath these; ValueError for one that holds none."""
+    found: dict[Path, None] = {}
+    for folder in folders:
+        runs = [path.parent for path in sorted(folder.rglob("result.json"))]
+        if not runs:
+            raise ValueError(f"'{folder}' holds no finished run of `python -m trainers.continual`.")
+        found |= dict.fromkeys(runs)
+    return list(found)
+
+
+def read_result(folder: Path) -> Result:
+    """What `finish` wrote."""
+    told: dict[str, Any] = json.loads((folder / "result.json").read_text())
+    count = len(told["tasks"])
+    with open(folder / "evaluations.csv") as file:
+        values = [float(row[told["metric"]]) for row in csv.DictReader(file)]
+    with open(folder / "curve.csv") as file:
+        solved = [(int(row["task"]), row.get("success")) for row in csv.DictReader(file)]
+    areas = None
+    if all(success for _, success in solved):
+        areas = tuple(float(np.mean([float(s or 0) for task, s in solved if task == i])) for i in range(count))
+    matrix = np.array(values).reshape(-1, count)
+    return Result(read_config(folder), tasks=tuple(told.pop("tasks")), matrix=matrix, areas=areas, **told)
