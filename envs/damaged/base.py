@@ -12,7 +12,7 @@ from envs.continual.perturb import check_fidelity, find_plan, parse_perturbation
 from envs.damaged import robots
 from envs.damaged.applier import Applier
 from envs.damaged.course import Course, check_action
-from envs.damaged.display import check_display
+from envs.damaged.display import check_display, no_opengl
 from envs.damaged.picture import draw
 
 SENSES = {
@@ -114,11 +114,7 @@ class DamagedMujocoEnv(MujocoEnv, EzPickle):
         try:
             return super().render()
         except Exception as error:
-            raise RuntimeError(
-                f"MuJoCo could not draw with OpenGL here ({type(error).__name__}: {error}). Set the environment variable "
-                "MUJOCO_GL to 'egl' (GPU) or 'osmesa' (needs libosmesa) before Python starts, or make the environment with "
-                "renderer='software'."
-            ) from error
+            raise no_opengl(error) from error
 
     def _prepare(self) -> None:
         for faults in self._course.damage.alternatives:
