@@ -24,6 +24,7 @@ ENVS |= {
 }
 ENVS["RobotTrajectory-v0"] = Entry("envs.robot_arm.trajectory:RobotTrajectoryEnv", {}, None)
 ENVS["CarRacingEarlyStop-v0"] = Entry("envs.car_racing.early_stop:CarRacingEarlyStop", {}, 1000)
+ENVS["ContinualWorld-v0"] = Entry("envs.continual.world:ContinualWorld", {}, 200)
 ENVS |= {"DamagedAntBullet-v0": Entry("envs.damaged.bullet:DamagedAntBullet", {}, 1000)}
 ENVS |= {
     f"{name}-v0": Entry("envs.toy.env:ToyEnv", {"objective": objective}, None, threshold)

@@ -78,6 +78,7 @@ def mujoco_shapes(model: Any) -> list[Shape]:
         int(mujoco.mjtGeom.mjGEOM_CYLINDER): ("capsule", 2),
         int(mujoco.mjtGeom.mjGEOM_SPHERE): ("sphere", 1),
         int(mujoco.mjtGeom.mjGEOM_BOX): ("box", 3),
+        int(mujoco.mjtGeom.mjGEOM_MESH): ("box", 3),  # the size of a mesh is that of the box around it
     }
     shapes = []
     for g in range(model.ngeom):

@@ -8,6 +8,7 @@ import pytest
 SIMULATORS = {"mujoco", "pybullet", "brax", "matplotlib", "ray", "Box2D", "jax", "torch"}
 RULES = [
     ("envs", SIMULATORS),
+    ("envs.continual.scenarios", SIMULATORS),
     ("policies", {"jax", "brax", "mujoco"}),
     ("policies.equations.neurons", {"jax", "torch", "numpy"}),
     ("policies.bridge", {"trainers", "brax", "mujoco"}),

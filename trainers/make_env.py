@@ -95,13 +95,14 @@ def _brax_kwargs(env: gymnasium.Env[Any, Any], brax: "BraxEnv") -> dict[str, Any
         env = env.env
     limit = min(limits, default=brax.task.max_episode_steps)
     kwargs = {"physics": brax.task.physics, "max_episode_steps": limit, "render_mode": brax.render_mode}
-    return kwargs | {"damage": brax.damage, "observe_damage": brax.observe_damage, "reward": brax.task.reward}
+    kwargs |= {"damage": brax.damage, "observe_damage": brax.observe_damage, "reward": brax.task.reward}
+    return kwargs | {"perturbation": brax.task.perturbation, "fidelity": brax.task.fidelity}
 
 
 def _brax(task: str, seed: int, kwargs: dict[str, Any]) -> VecEnv:
     from envs.brax.vec_env import BraxVecEnv
 
-    known = ("physics", "max_episode_steps", "render_mode", "damage", "observe_damage", "reward")
+    known = ("physics", "max_episode_steps", "render_mode", "damage", "observe_damage", "reward", "perturbation", "fidelity")
     for key in kwargs:
         if key not in known:
             near = difflib.get_close_matches(key, known, n=1, cutoff=0.0)[0]

@@ -32,7 +32,7 @@ class BodiesV2(Bodies):
     def __init__(self, env: Any, structures: tuple[Structure, ...], locks: bool) -> None:
         super().__init__(env, structures, locks)
         self.maximal = env.backend in ("spring", "positional")
-        self._leaves, self._tree = jax.tree.flatten(_unscaled(env.sys) if self.maximal else env.sys)
+        self._leaves, self._tree = jax.tree.flatten(unscaled(env.sys) if self.maximal else env.sys)
         self._stacks = differing([jax.tree.leaves(_system(structure, self.maximal)) for structure in structures])
         model = env.sys.mj_model
         names = [model.joint(i).name for i in model.actuator_trnid[:, 0]]
@@ -108,7 +108,7 @@ def _system(structure: Structure, maximal: bool) -> Any:
                 _shorten(tree, geom, fault.value)
     system = mjcf.loads(ET.tostring(tree, encoding="unicode"))
     if maximal:
-        system = _unscaled(system)
+        system = unscaled(system)
     for fault in structure:
         if fault.kind == "remove":
             system = _let_go(system, fault.part, maximal)
@@ -150,7 +150,7 @@ def _let_go(system: Any, limb: str, maximal: bool) -> Any:
     return system.replace(link=_weaken(system.link, links))
 
 
-def _unscaled(system: Any) -> Any:
+def unscaled(system: Any) -> Any:
     """The same physics with the masses that spring and positional physics make of the given ones."""
     inertia = system.link.inertia
     diagonal = jax.vmap(jnp.diagonal)(inertia.i) ** (1 - system.spring_inertia_scale)

@@ -9,6 +9,7 @@ import numpy as np
 
 from envs.brax.bodies import Bodies, Condition, anatomy
 from envs.brax.tasks import TASKS, BraxTask, TaskState
+from envs.continual.perturb import Perturbation
 from envs.damage import KINDS, Anatomy, Damage, Fault, Structure, parse_damage, structure_of
 
 SALT = 0xDA3A6E  # keeps the draws of damage apart from those of the start
@@ -66,6 +67,7 @@ class DamagedTask(BraxTask):
         self.observe_damage = observe_damage
         self.name, self.physics, self.max_episode_steps = intact.name, intact.physics, intact.max_episode_steps
         self.reward = intact.reward
+        self.perturbation, self.fidelity = intact.perturbation, intact.fidelity
         self.env, self.dt = intact.env, intact.dt
         self.action_size = intact.action_size
         self.anatomy = anatomy(self.physics)
@@ -255,6 +257,8 @@ def make_damaged(intact: BraxTask, damage: Any, observe_damage: bool) -> Damaged
     than the ant."""
     if intact.name != "ant":
         raise ValueError(f"Brax's {TASKS[intact.name]} cannot be damaged; of the Brax tasks only Ant can.")
+    if intact.perturbation != Perturbation():
+        raise ValueError("Brax's ant takes damage or a perturbation, not both; DamagedAnt-v0 takes both.")
     parsed = parse_damage(damage, anatomy(intact.physics), intact.max_episode_steps)
     return _cached_task(intact, (parsed,), observe_damage)
 

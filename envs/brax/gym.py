@@ -50,9 +50,14 @@ class BraxEnv(gymnasium.Env[np.ndarray, np.ndarray], EzPickle):
     touch nothing and pull at nothing (under v1 exactly, else a millionth); they read zero. Locked joints are held exactly
     under generalized and mjx physics, and to within some five degrees under the others, whose constraints are soft.
 
+    All robots but Reacher and Swimmer can be perturbed instead: another gravity or friction, heavier or lighter parts,
+    disabled or inverted actions, masked observations. The tasks of continual learning are presets, such as
+    `gymnasium.make("BraxHalfCheetah-v0", perturbation="hugefoot")`. Under v1, moments of inertia follow the masses; under the
+    other physics the sizes, too. Damage and a perturbation together: `DamagedAnt-v0`.
+
     ## Action Space
     `Box(-1, 1, (A,), float32)`: joint torques in units of the actuators' strength; values outside are clipped. Those of
-    removed, slack or locked joints have no effect, but cost as ever.
+    removed, slack or locked joints have no effect, but cost as ever; those that a perturbation disables cost nothing.
 
     ## Observation Space
     `Box(-inf, inf, (D,), float32)`: joint angles and velocities, for Ant and Humanoid also contact forces or inertia.
@@ -91,6 +96,8 @@ class BraxEnv(gymnasium.Env[np.ndarray, np.ndarray], EzPickle):
     | `observe_damage` | False | append a flag for each part of the ant to the observation (1: broken now) |
     | `horizon` | 1000 | steps of an episode; schedules of damage beyond it are refused |
     | `reward` | "full" | "full", as above, or "progress": the forward velocity alone in m/s (not for Reacher) |
+    | `perturbation` | None | what is different about the robot and its world; see `envs.continual.perturb` for all its forms |
+    | `fidelity` | "corrected" | "corrected", or "original": the perturbations exactly as published for Brax v1 |
 
     ## Version History
     * v0: first version
@@ -109,11 +116,15 @@ class BraxEnv(gymnasium.Env[np.ndarray, np.ndarray], EzPickle):
         observe_damage: bool = False,
         horizon: int = 1000,
         reward: str = "full",
+        perturbation: Any = None,
+        fidelity: str = "corrected",
     ) -> None:
-        EzPickle.__init__(self, task, physics, render_mode, width, height, damage, observe_damage, horizon, reward)
+        EzPickle.__init__(
+            self, task, physics, render_mode, width, height, damage, observe_damage, horizon, reward, perturbation, fidelity
+        )
         if render_mode not in (None, "rgb_array", "human"):
             raise ValueError(f"render_mode='{render_mode}' is not supported; use None, 'rgb_array' or 'human'.")
-        self.task = make_task(task, physics, horizon, damage, observe_damage, reward)
+        self.task = make_task(task, physics, horizon, damage, observe_damage, reward, perturbation, fidelity)
         self.damage = self.task.damages[0] if isinstance(self.task, DamagedTask) else None
         self.observe_damage = observe_damage
         self._which: tuple[int, ...] = ()  # of the task's damages, once there are several

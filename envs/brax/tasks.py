@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from envs.brax.imports import import_v1, import_v2
+from envs.continual.perturb import Perturbation, check_fidelity
 
 if TYPE_CHECKING:
     from envs.brax.damage import DamagedTask
@@ -50,6 +51,8 @@ class BraxTask:
         self.reward = reward
         self.physics = physics
         self.max_episode_steps = max_episode_steps
+        self.perturbation = Perturbation()
+        self.fidelity = "corrected"
         if physics == "v1":
             self.env: Any = import_v1().get_environment(name)
             self.dt = float(self.env.sys.config.dt)
@@ -118,14 +121,19 @@ def make_task(
     damage: Any = None,
     observe_damage: bool = False,
     reward: str = "full",
+    perturbation: Any = None,
+    fidelity: str = "corrected",
 ) -> BraxTask:
     """The task of that name ("humanoid", "Humanoid" or "BraxHumanoid-v0"); equal arguments give the same object.
 
     :param damage: what is broken on the ant, and when (see `envs.damage`)
     :param observe_damage: append a flag for each part of the ant to the observation (1: broken now)
     :param reward: "full", Brax's own, or "progress", the forward velocity alone in m/s
-    :raises ValueError: for an unknown task, physics or reward, a task that the physics cannot simulate, damage that makes no
-        sense or of another robot than the ant, progress of Reacher
+    :param perturbation: what is different about the robot and its world (see `envs.continual.perturb`); not with damage
+    :param fidelity: "corrected" or "original", how the perturbation is meant
+    :raises ValueError: for an unknown task, physics, reward or fidelity, a task that the physics cannot simulate, damage that
+        makes no sense or of another robot than the ant, a perturbation that makes no sense or of Reacher or Swimmer, both
+        damage and a perturbation, progress of Reacher
     """
     task = find_task(name)
     if task is None:
@@ -145,7 +153,12 @@ def make_task(
         raise ValueError(f"Unknown reward '{reward}'. Did you mean '{near}'? Known: {', '.join(REWARDS)}.")
     if reward == "progress" and task == "reacher":
         raise ValueError("Reacher stays where it is; use reward='full'.")
+    check_fidelity(fidelity)
     made = _cached_task(task, physics, max_episode_steps, reward)
+    if perturbation not in (None, Perturbation()):
+        from envs.brax.perturbed import make_perturbed
+
+        made = make_perturbed(made, perturbation, fidelity)
     if damage is None and not observe_damage:
         return made
     from envs.brax.damage import make_damaged

@@ -62,6 +62,8 @@ class BraxVecEnv(VecEnv):
     :param damage: what is broken on the ant, and when; see `envs.damage` (when the task is a name)
     :param observe_damage: append a flag for each part of the ant to the observation (when the task is a name)
     :param reward: "full" or "progress", see `BraxEnv` (when the task is a name)
+    :param perturbation: what is different about the robot; see `envs.continual.perturb` (when the task is a name)
+    :param fidelity: "corrected" or "original", how the perturbation is meant (when the task is a name)
     """
 
     def __init__(
@@ -75,15 +77,20 @@ class BraxVecEnv(VecEnv):
         damage: Any = None,
         observe_damage: bool = False,
         reward: str = "full",
+        perturbation: Any = None,
+        fidelity: str = "corrected",
     ) -> None:
         if num_envs < 1:
             raise ValueError(f"num_envs={num_envs} must be at least 1.")
         if render_mode not in (None, "rgb_array"):
             raise ValueError(f"render_mode='{render_mode}' is not supported; use None or 'rgb_array'.")
         if isinstance(task, str):
-            task = make_task(task, physics, max_episode_steps, damage, observe_damage, reward)
-        elif damage is not None or observe_damage or reward != "full":
-            raise ValueError("A BraxTask has its own damage and reward; give damage, observe_damage and reward to make_task.")
+            task = make_task(task, physics, max_episode_steps, damage, observe_damage, reward, perturbation, fidelity)
+        elif (damage, observe_damage, reward, perturbation, fidelity) != (None, False, "full", None, "corrected"):
+            raise ValueError(
+                "A BraxTask has its own damage, reward and perturbation; give damage, observe_damage, reward, perturbation or "
+                "fidelity to make_task."
+            )
         self.task = task
         self._which = np.zeros(num_envs, np.int32)  # of the task's damages
         self.render_mode = render_mode

@@ -1,4 +1,4 @@
-"""Damage applied to a MuJoCo model, before or during an episode.
+"""Damage and perturbation applied to a MuJoCo model, before or during an episode.
 
 A removed or shortened limb is compiled from an edited `mujoco.MjSpec`, so that masses, inertias and contact geometry are
 the compiler's; the arrays in which the edited model differs are then copied into the running one. No body is taken out
@@ -12,7 +12,9 @@ from typing import Any, NamedTuple
 import mujoco
 import numpy as np
 
+from envs.continual.perturb import Perturbation, find_plan
 from envs.damage import Fault, Structure, structure_of
+from envs.damaged.perturbed import keep_inertia, perturb, perturbed_bodies, release_total_mass
 from envs.damaged.robots import Robot
 
 REMAINS_MASS = 1e-6  # kg per geom of a removed limb; its joints keep their armature
@@ -29,12 +31,20 @@ class Applier:
     """Breaks and mends one model.
 
     :param path: the model's XML file
+    :param perturbation: what is different about the model, broken or not
+    :param fidelity: "corrected" or "original", see `envs.continual.perturb`
     """
 
-    def __init__(self, robot: Robot, path: str) -> None:
+    def __init__(self, robot: Robot, path: str, perturbation: Perturbation, fidelity: str) -> None:
         self.robot = robot
         self.path = path
+        self.perturbation = perturbation
+        self.fidelity = fidelity
         self.model = self._spec().compile()
+        if fidelity == "original" and perturbation.bodies:
+            self._usual = self._file().compile()
+            self._heavier = perturbed_bodies(self.model, find_plan(robot.anatomy.robot), perturbation)
+            keep_inertia(self.model, self._usual, self._heavier)
         self.locks = {joint: self.model.equality(_lock(joint)).id for joint in robot.joints}
         self.joint_ids = {joint: self.model.joint(name).id for joint, name in robot.joints.items()}
         self.actuators = {joint: np.flatnonzero(self.model.actuator_trnid[:, 0] == i) for joint, i in self.joint_ids.items()}
@@ -87,7 +97,7 @@ class Applier:
             return Edit({}, self._mean_inertia)
         if faults not in self._edits:
             spec = self._spec()
-            self._fix_total_mass(spec)
+            release_total_mass(spec)
             removed: list[str] = []
             for fault in faults:
                 if fault.kind == "remove":
@@ -97,6 +107,9 @@ class Applier:
                     for geom in self.robot.geoms[fault.part]:
                         _shorten(spec.geom(geom), fault.value, self.model)
             edited = spec.compile()
+            if self.fidelity == "original" and self.perturbation.bodies:
+                whole = np.isclose(edited.body_mass, self.model.body_mass, rtol=1e-9)
+                keep_inertia(edited, self._usual, [body for body in self._heavier if whole[body]])
             for geom in removed:  # not in `spec`: the compiler would leave them out of the collision trees
                 edited.geom(geom).contype = edited.geom(geom).conaffinity = 0
             arrays = {}
@@ -107,7 +120,14 @@ class Applier:
         return self._edits[faults]
 
     def _spec(self) -> Any:
-        """The model with an inactive lock on every joint."""
+        """The perturbed model, whole."""
+        spec = self._file()
+        if self.perturbation.changes_physics:
+            perturb(spec, find_plan(self.robot.anatomy.robot), self.perturbation, self.fidelity)
+        return spec
+
+    def _file(self) -> Any:
+        """The model of the file with an inactive lock on every joint."""
         spec = mujoco.MjSpec.from_file(self.path)
         for joint, name in self.robot.joints.items():
             lock = spec.add_equality(
@@ -120,18 +140,6 @@ class Applier:
             lock.solref[:2] = 2 * spec.option.timestep, 1.0  # as stiff as is stable
             lock.solimp[:3] = 0.99, 0.999, 1e-3
         return spec
-
-    def _fix_total_mass(self, spec: Any) -> None:
-        """Models that scale themselves to a total mass would make the rest of a damaged robot heavier; give every geom the
-        density that it has in the intact one."""
-        if spec.compiler.settotalmass <= 0:
-            return
-        free = self._spec()
-        free.compiler.settotalmass = -1
-        scale = spec.compiler.settotalmass / float(free.compile().body_mass.sum())
-        spec.compiler.settotalmass = -1
-        for geom in spec.geoms:
-            geom.density *= scale
 
 
 def _lock(joint: str) -> str:

@@ -1,4 +1,4 @@
-"""Gymnasium's MuJoCo robots with damage."""
+"""Gymnasium's MuJoCo robots with damage and perturbations."""
 
 from gymnasium.envs.mujoco.ant_v5 import AntEnv
 from gymnasium.envs.mujoco.half_cheetah_v5 import HalfCheetahEnv
@@ -55,6 +55,7 @@ class DamagedAnt(DamagedMujocoEnv, AntEnv):
     env = gymnasium.make("DamagedAnt-v0", damage="front_left_leg")
     env = gymnasium.make("DamagedAnt-v0", damage="weaken:front_left_ankle=0.3@100..300+noisy:torso=0.05")
     env = gymnasium.make("DamagedAnt-v0", damage={"none": 0.5, "front_left_short": 0.25, "front_right_short": 0.25})
+    env = gymnasium.make("DamagedAnt-v0", perturbation="moon", damage="front_left_foot")
     ```
 
     | Parameter | Type | Default | Description |
@@ -63,9 +64,12 @@ class DamagedAnt(DamagedMujocoEnv, AntEnv):
     | `observe_damage` | bool | `False` | Append a flag for each part to the observation (1: broken now) |
     | `horizon` | int | `1000` | Steps of an episode; schedules beyond it are refused |
     | `renderer` | str | `"opengl"` | `"software"` draws `rgb_array` frames on machines without OpenGL |
+    | `perturbation` | str, dict or None | `None` | What is different about robot and world; see `envs.continual.perturb` |
+    | `fidelity` | str | `"corrected"` | `"original"`: perturbations as published, as near as MuJoCo comes to them |
 
     All arguments of `Ant-v5` are taken too. `env.unwrapped.set_damage(damage)`, or `vec_env.env_method("set_damage",
-    damage)`, changes the damage in the middle of an episode.
+    damage)`, changes the damage in the middle of an episode. A perturbation is for the life of the environment, and
+    combines with damage; actions that it disables cost nothing.
 
     ## Version History
     * v0: initial version
@@ -105,6 +109,7 @@ class DamagedHalfCheetah(DamagedMujocoEnv, HalfCheetahEnv):
     ```python
     import gymnasium, envs
     env = gymnasium.make("DamagedHalfCheetah-v0", damage="shorten:back_foot=0.5")
+    env = gymnasium.make("DamagedHalfCheetah-v0", perturbation="hugefoot_rainfall")
     ```
 
     | Parameter | Type | Default | Description |
@@ -113,9 +118,12 @@ class DamagedHalfCheetah(DamagedMujocoEnv, HalfCheetahEnv):
     | `observe_damage` | bool | `False` | Append a flag for each part to the observation (1: broken now) |
     | `horizon` | int | `1000` | Steps of an episode; schedules beyond it are refused |
     | `renderer` | str | `"opengl"` | `"software"` draws `rgb_array` frames on machines without OpenGL |
+    | `perturbation` | str, dict or None | `None` | What is different about robot and world; see `envs.continual.perturb` |
+    | `fidelity` | str | `"corrected"` | `"original"`: perturbations as published, as near as MuJoCo comes to them |
 
     All arguments of `HalfCheetah-v5` are taken too. `env.unwrapped.set_damage(damage)`, or `vec_env.env_method("set_damage",
-    damage)`, changes the damage in the middle of an episode.
+    damage)`, changes the damage in the middle of an episode. A perturbation is for the life of the environment, and
+    combines with damage; actions that it disables cost nothing.
 
     ## Version History
     * v0: initial version
@@ -161,9 +169,12 @@ class DamagedHopper(DamagedMujocoEnv, HopperEnv):
     | `observe_damage` | bool | `False` | Append a flag for each part to the observation (1: broken now) |
     | `horizon` | int | `1000` | Steps of an episode; schedules beyond it are refused |
     | `renderer` | str | `"opengl"` | `"software"` draws `rgb_array` frames on machines without OpenGL |
+    | `perturbation` | str, dict or None | `None` | What is different about robot and world; see `envs.continual.perturb` |
+    | `fidelity` | str | `"corrected"` | `"original"`: perturbations as published, as near as MuJoCo comes to them |
 
     All arguments of `Hopper-v5` are taken too. `env.unwrapped.set_damage(damage)`, or `vec_env.env_method("set_damage",
-    damage)`, changes the damage in the middle of an episode.
+    damage)`, changes the damage in the middle of an episode. A perturbation is for the life of the environment, and
+    combines with damage; actions that it disables cost nothing.
 
     ## Version History
     * v0: initial version
@@ -210,9 +221,12 @@ class DamagedWalker2d(DamagedMujocoEnv, Walker2dEnv):
     | `observe_damage` | bool | `False` | Append a flag for each part to the observation (1: broken now) |
     | `horizon` | int | `1000` | Steps of an episode; schedules beyond it are refused |
     | `renderer` | str | `"opengl"` | `"software"` draws `rgb_array` frames on machines without OpenGL |
+    | `perturbation` | str, dict or None | `None` | What is different about robot and world; see `envs.continual.perturb` |
+    | `fidelity` | str | `"corrected"` | `"original"`: perturbations as published, as near as MuJoCo comes to them |
 
     All arguments of `Walker2d-v5` are taken too. `env.unwrapped.set_damage(damage)`, or `vec_env.env_method("set_damage",
-    damage)`, changes the damage in the middle of an episode.
+    damage)`, changes the damage in the middle of an episode. A perturbation is for the life of the environment, and
+    combines with damage; actions that it disables cost nothing.
 
     ## Version History
     * v0: initial version
@@ -262,9 +276,12 @@ class DamagedHumanoid(DamagedMujocoEnv, HumanoidEnv):
     | `observe_damage` | bool | `False` | Append a flag for each part to the observation (1: broken now) |
     | `horizon` | int | `1000` | Steps of an episode; schedules beyond it are refused |
     | `renderer` | str | `"opengl"` | `"software"` draws `rgb_array` frames on machines without OpenGL |
+    | `perturbation` | str, dict or None | `None` | What is different about robot and world; see `envs.continual.perturb` |
+    | `fidelity` | str | `"corrected"` | `"original"`: perturbations as published, as near as MuJoCo comes to them |
 
     All arguments of `Humanoid-v5` are taken too. `env.unwrapped.set_damage(damage)`, or `vec_env.env_method("set_damage",
-    damage)`, changes the damage in the middle of an episode.
+    damage)`, changes the damage in the middle of an episode. A perturbation is for the life of the environment, and
+    combines with damage; actions that it disables cost nothing.
 
     ## Version History
     * v0: initial version

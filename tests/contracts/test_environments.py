@@ -18,10 +18,18 @@ from envs.registration import ENVS
 
 ARGUMENTS: dict[str, tuple[dict[str, Any], ...]] = {
     "DamagedAnt-v0": ({}, {"damage": "front_left_leg"}, {"damage": {"none": 0.5, "lock:hip_1@2..9": 0.5}}),
-    "DamagedHalfCheetah-v0": ({}, {"damage": "front_foot@3", "observe_damage": True}),
+    "DamagedHalfCheetah-v0": (
+        {},
+        {"damage": "front_foot@3", "observe_damage": True},
+        {"perturbation": "defective_module", "damage": "noisy:torso=0.1"},
+    ),
     "DamagedHopper-v0": ({}, {"damage": "weaken:foot_joint"}),
     "DamagedWalker2d-v0": ({}, {"damage": "noisy:torso=0.1@0/4:2"}),
-    "DamagedHumanoid-v0": ({}, {"damage": "slack:left_knee+dead:inertias"}),
+    "DamagedHumanoid-v0": (
+        {},
+        {"damage": "slack:left_knee+dead:inertias"},
+        {"perturbation": "tinyfeet+inverted_actions", "fidelity": "original"},
+    ),
     "DamagedAntBullet-v0": (
         {},
         {"damage": "front_right_short", "observe_damage": True},
@@ -29,6 +37,7 @@ ARGUMENTS: dict[str, tuple[dict[str, Any], ...]] = {
         {"damage": "front_left_leg+noisy:contacts=0.1@0/4:2", "horizon": 12},
     ),
     "RobotTrajectory-v0": ({}, {"obs_mode": "clock", "fixed_trajectory_seed": 3}, {"preview": 2, "reward_type": "neg_sq"}),
+    "ContinualWorld-v0": ({}, {"task": "hammer", "reward_version": "v1"}),
     "CarRacingEarlyStop-v0": ({}, {"renderer": "fast", "frame_skip": 3, "grayscale": True, "obs_size": 48}),
 }
 CASES = [
@@ -44,6 +53,8 @@ def case(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
     env_id, kwargs = request.param
     if "bullet" in ENVS[env_id].entry_point:
         pytest.importorskip("pybullet")
+    if "world" in ENVS[env_id].entry_point:
+        pytest.importorskip("metaworld")
     if "car_racing" in ENVS[env_id].entry_point:
         pytest.importorskip("Box2D")
     return env_id, kwargs
@@ -51,7 +62,8 @@ def case(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
 
 def _software(env_id: str) -> dict[str, Any]:
     """Arguments for pictures without OpenGL."""
-    return {"renderer": "software"} if ENVS[env_id].entry_point.startswith("envs.damaged.mujoco") else {}
+    opengl = ENVS[env_id].entry_point.startswith(("envs.damaged.mujoco", "envs.continual.world"))
+    return {"renderer": "software"} if opengl else {}
 
 
 def _play(env: gymnasium.Env, seed: int, steps: int = 25) -> list[np.ndarray]:
@@ -115,7 +127,7 @@ def test_a_window_opens_or_the_error_names_the_cause(case, monkeypatch: pytest.M
     monkeypatch.delenv("DISPLAY", raising=False)
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
     monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
-    if "Damaged" in env_id:
+    if "Damaged" in env_id or env_id == "ContinualWorld-v0":
         with pytest.raises(RuntimeError, match="'human' needs a screen"):
             gymnasium.make(env_id, render_mode="human", **kwargs)
         return
