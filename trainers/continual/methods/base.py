@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
+from stable_baselines3.common.distributions import SquashedDiagGaussianDistribution
+from stable_baselines3.common.preprocessing import get_action_dim
 from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.sac.policies import Actor
 from torch import Tensor, nn
@@ -47,6 +49,7 @@ class Method(nn.Module, ABC):
     :param n_tasks: how many tasks there will be
     """
 
+    make_actor: Callable[[], Actor]
     actor: Actor
     """Which acts and learns in the present task."""
     new_critics: ClassVar[bool] = False
@@ -54,7 +57,7 @@ class Method(nn.Module, ABC):
 
     def __init__(self, make_actor: Callable[[], Actor], n_tasks: int) -> None:
         super().__init__()
-        self.__dict__["make_actor"] = make_actor
+        self.make_actor = make_actor
         self.n_tasks = n_tasks
         self.task = -1
         self.actor = make_actor()
@@ -143,8 +146,9 @@ class Judge(NamedTuple):
 
 
 def frozen_copy(actor: Actor) -> Actor:
-    """A copy that does not learn."""
-    kept = copy.deepcopy(actor)
+    """A copy that does not learn, without what learning has left behind: the optimiser, and a distribution with gradients."""
+    new = SquashedDiagGaussianDistribution(get_action_dim(actor.action_space))
+    kept = copy.deepcopy(actor, {id(actor.__dict__.get("optimizer")): None, id(actor.action_dist): new})
     kept.requires_grad_(False)
     return kept
 
@@ -186,6 +190,10 @@ def layers_of(actor: Actor, method: str) -> list[tuple[Tensor, Tensor]]:
         raise ValueError(
             f"The method '{method}' works on the layers of MlpPolicy; give --policy MlpPolicy, or another method."
         )
+    if any(getattr(act, "negative_slope", None) != SLOPE for act in list(actor.latent_pi)[1::2]):
+        raise ValueError(
+            f"The method '{method}' makes layers with LeakyReLU({SLOPE}); give the policy activation_fn=Activation."
+        )
     heads = [torch.cat([getattr(actor.mu, name), getattr(actor.log_std, name)]) for name in ("weight", "bias")]
     layers = [(layer.weight, layer.bias) for layer in hidden] + [(heads[0], heads[1])]
     return [(weight.detach().clone(), bias.detach().clone()) for weight, bias in layers]
@@ -211,5 +219,6 @@ def with_net(actor: Actor, net: nn.Module) -> Actor:
     """The actor with a network of all its outputs, means before log standard deviations, in place of its layers."""
     count = actor.action_space.shape[0]
     actor.latent_pi = net  # type: ignore[assignment]
-    actor.mu, actor.log_std = Slice(0, count), Slice(count, 2 * count)
+    actor.mu = Slice(0, count)
+    actor.log_std = Slice(count, 2 * count)  # type: ignore[assignment]
     return actor

@@ -33,9 +33,10 @@ class SubspaceOfPolicies(Method):
 
     A policy is theta(alpha) = sum_i alpha_i theta_i, alpha in the simplex of the anchors theta_i. A new task adds an anchor,
     the mean of the others, which alone learns; the critics are new and see alpha too. While it acts, half of the
-    environments draw alpha from all anchors, the other half from the old ones. Then the best alphas by the critic are tried
-    in the environment, of the whole simplex and of its old face: the new anchor stays if its best return is better than the
-    old best by more than `threshold` of that one's size, and the task keeps the alpha.
+    environments draw alpha from all anchors, the other half from the old ones (a single environment does both in turn).
+    Then the best alphas by the critic are tried in the environment, of the whole simplex and of its old face: the new anchor
+    stays if its best return is better than the old best by more than `threshold` of that one's size, and the task keeps the
+    alpha.
 
     :param dist: of alpha over all anchors: "flat", Dirichlet(1, ..., 1), or "peaked", Dirichlet(1, ..., 1, n^2)
     :param repeat_alpha: steps for which an environment keeps an alpha
@@ -47,6 +48,8 @@ class SubspaceOfPolicies(Method):
     """
 
     new_critics: ClassVar[bool] = True
+    alphas: Tensor
+    """Of each task, (n_tasks, n_tasks)."""
 
     def __init__(
         self,
@@ -230,9 +233,10 @@ class AlphaVecEnv(VecEnvWrapper):
         low, high = (
             np.append(bound, np.full(method.n_tasks, i, bound.dtype)) for i, bound in enumerate((inner.low, inner.high))
         )
-        super().__init__(env, spaces.Box(low, high, dtype=inner.dtype.type))  # type: ignore[union-attr]
+        super().__init__(env, spaces.Box(low, high, dtype=inner.dtype.type))
         self._alphas = np.zeros((env.num_envs, method.n_tasks), inner.dtype)
         self._ages = np.zeros(env.num_envs, int)
+        self._old = np.arange(env.num_envs) >= (env.num_envs + 1) // 2
 
     def reset(self) -> np.ndarray:
         obs = self.venv.reset()
@@ -246,13 +250,15 @@ class AlphaVecEnv(VecEnvWrapper):
             infos[i]["terminal_observation"] = np.append(infos[i]["terminal_observation"], self._alphas[i])
         self._ages += 1
         self._draw(dones | (self._ages >= self.method.repeat_alpha))
-        return np.concatenate([obs, self._alphas], 1), rewards, dones, infos  # type: ignore[list-item]
+        return np.concatenate([obs, self._alphas], 1), rewards, dones, infos
 
     def _draw(self, which: np.ndarray) -> None:
-        """The second half of the environments stays on the old face once there is one."""
+        """The second half of the environments stays on the old face once there is one, a single one every other time."""
         if which.any():
             alphas = self.method.draw(self.num_envs)
-            if self.method.net.anchors > 1:
-                alphas[self.num_envs // 2 :] = self.method.draw(self.num_envs - self.num_envs // 2, old=True)
+            if self.method.net.anchors > 1 and self._old.any():
+                alphas[self._old] = self.method.draw(int(self._old.sum()), old=True)
+            if self.num_envs == 1:
+                self._old = ~self._old
             self._alphas[which] = alphas.numpy()[which]
             self._ages[which] = 0

@@ -18,7 +18,7 @@ class EWC(Method):
     Adds coefficient * sum_theta F (theta - theta*)^2, with theta* from the end of the last task and F summed over tasks.
     Of a diagonal Gaussian policy with mean mu and standard deviation sigma,
 
-        F = E_s max(sum_k [(d mu_k / d theta)^2 + 2 (d sigma_k / d theta)^2] / sigma_k^2, 1e-5)
+        F = E_s max(sum_k [(d mu_k / d theta)^2 + 2 (d sigma_k / d theta)^2] / (sigma_k^2 + 1e-6), 1e-5)
 
     over states of the task's replay buffer (Wolczyk et al. 2021). The released code takes the first half of the means for
     means and the other half for standard deviations, so that these never count; here all outputs do.
@@ -64,7 +64,7 @@ def fisher(actor: Actor, observations: Tensor) -> nn.Module:
         for outputs, weight in ((mean, 1.0), (std, 2.0)):
             for k in range(outputs.shape[1]):
                 gradients = torch.autograd.grad(outputs[0, k], parameters, retain_graph=True, allow_unused=True)
-                scale = weight / std[0, k].detach().square()
+                scale = weight / (std[0, k].detach().square() + 1e-6)
                 for sum_, gradient in zip(own, gradients, strict=True):
                     if gradient is not None:
                         sum_.addcmul_(gradient, gradient * scale)

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from stable_baselines3.sac.policies import Actor
 from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
 
 from trainers.continual.methods.base import Judge, Method, Size, count_numbers, frozen_copy
 
@@ -20,8 +21,8 @@ class PackNet(Method):
     A task learns in all weights that no earlier task owns. Afterwards, of each layer's free weights, those of the largest
     magnitude are its own, 1 / (tasks left + 1) of them; the rest is set to zero, and the task goes on learning with its own
     alone on the same replay buffer. A task acts with the weights owned by it and by tasks before it. Heads (means and log
-    standard deviations) are one a task, biases and all that is no matrix learn in the first task only. An actor whose head
-    is part of its network, as a spiking one's, shares its last layer like any other.
+    standard deviations) are one a task; biases, and all else that is no kernel of a linear or convolutional layer, learn in
+    the first task only. An actor whose head is part of its network, as a spiking one's, shares its last layer like any other.
 
     :param retrain_updates: updates of SAC after the pruning
     :param max_grad_norm: longest gradient of the actor (Continual World's 2e-5), None for any
@@ -53,7 +54,7 @@ class PackNet(Method):
         """What is neither matrix nor head stays as the first task left it."""
         kernels = self._kernels(self.actor)
         for name, parameter in self.actor.named_parameters():
-            parameter.requires_grad_(name in kernels or name.startswith(HEADS))
+            parameter.requires_grad_(name in kernels or name.split(".")[0] in HEADS)
 
     def constrain(self) -> None:
         wanted = self.task if self.packing else FREE
@@ -81,7 +82,7 @@ class PackNet(Method):
         for name, kernel in self._kernels(actor).items():
             owner = self.owner(name)
             kernel.data.mul_((owner <= task) & ((owner != FREE) | (task == self.task)))
-        if task < len(self.heads):
+        if 0 <= task < len(self.heads):
             for name, value in _head(actor).state_dict().items():
                 value.copy_(self.heads[task].state_dict()[name])
         return actor
@@ -91,7 +92,7 @@ class PackNet(Method):
         return self.owners.get_buffer(name.replace(".", "__"))
 
     def size(self) -> Size:
-        weights = count_numbers(self.actor, *self.heads[: self.task])
+        weights = count_numbers(self.actor, *self.heads[: max(self.task, 0)])
         masks = sum(self.owner(name).numel() for name in self._kernels(self.actor))
         return Size(weights + masks, weights + masks)
 
@@ -106,10 +107,13 @@ class PackNet(Method):
         return super().memo() | {"heads": len(self.heads)}
 
     def _kernels(self, actor: Actor) -> dict[str, nn.Parameter]:
-        return {name: p for name, p in actor.named_parameters() if p.dim() >= 2 and not name.startswith(HEADS)}
+        layers: dict[str, Any] = {
+            name: layer for name, layer in actor.named_modules() if isinstance(layer, nn.Linear | _ConvNd)
+        }
+        return {f"{name}.weight": layer.weight for name, layer in layers.items() if name not in HEADS}
 
 
-HEADS = ("mu.", "log_std.")
+HEADS = ("mu", "log_std")
 
 
 def pack(kernel: nn.Parameter, owner: Tensor, task: int, share: float) -> None:
@@ -125,4 +129,5 @@ def pack(kernel: nn.Parameter, owner: Tensor, task: int, share: float) -> None:
 
 
 def _head(actor: Actor) -> nn.ModuleList:
-    return nn.ModuleList([actor.mu, actor.log_std])
+    heads: Any = actor.mu, actor.log_std
+    return nn.ModuleList(heads)

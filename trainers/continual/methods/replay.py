@@ -24,6 +24,10 @@ class Replay(Method):
     :param batch_size: kept states in an update
     """
 
+    states: Tensor
+    means: Tensor
+    log_stds: Tensor
+
     def __init__(
         self, *args: Any, coefficient: float = 1.0, samples: int = 10_000, batch_size: int = 256, **kwargs: Any
     ) -> None:

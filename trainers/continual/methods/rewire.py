@@ -40,6 +40,7 @@ class Rewire(Method):
 
     and from the second task on coefficient * sum_l ||W_l - Z_l^T Wbar_l A_l||^2 (and the same of b), with the last task's
     Wbar and permutations Z, A, which learn as well: weights may move as far as a relabelling of neurons explains it.
+    ||Z^T Wbar A||^2, the same for all permutations, has no gradient.
     After the task kept wirings are relabelled accordingly (`follow`), so that what was explained costs earlier tasks nothing.
 
     If the best mode earns less than the network did before the task, everything goes back to where it was. Unlike in the
@@ -101,13 +102,13 @@ class Rewire(Method):
         super().before_task(task, judge)
         slot = task % self.slots
         last = (task - 1) % self.slots
-        wiring = self._wiring(slot if task >= self.slots else last) if task > 0 else None
+        wiring = self._wiring(slot if task >= self.slots else last)
         if task >= self.slots:
             self.net.head.load_state_dict(self.heads[slot].state_dict())
         self.net.start_task(wiring)
+        self._keep(slot, wiring)
         if task > 0:
             self.before = float(judge.returns(self._actor(self._wiring_now(0), self.net.head), self.select_episodes).mean())
-            self.heads[slot].load_state_dict(self.net.head.state_dict())
 
     def loss(self, observations: Tensor) -> Tensor | None:
         total = self.divergence * 2 * self.net.disagreement(observations)
@@ -116,38 +117,34 @@ class Rewire(Method):
         return total
 
     def after_task(self, learner: "ContinualSAC", judge: Judge) -> None:
-        chosen = 0
         slot = self.task % self.slots
         kept = self._wiring_now(0)
         if self.task > 0:
             tried = [self._actor(self._wiring_now(k), self.net.head) for k in range(self.net.modes)]
             earned = [float(judge.returns(actor, self.select_episodes).mean()) for actor in tried]
-            chosen = int(np.argmax(earned))
-            kept = self._wiring_now(chosen)
+            kept = self._wiring_now(int(np.argmax(earned)))
             if max(earned) < self.before + self.threshold * abs(self.before):
                 self.net.roll_back()
                 self.net.head.load_state_dict(self.heads[slot].state_dict())
-                kept = self._wiring(slot if self.task >= self.slots else (self.task - 1) % self.slots)
+                kept = self._wiring(slot)
             for wiring in range(min(self.task, self.slots)):
                 for own, new in zip(self.wirings, self.net.follow(self._wiring(wiring)), strict=True):
                     own.data[wiring] = new
         self.net.consolidate()
-        for own, new in zip(self.wirings, kept, strict=True):
-            own.data[slot] = new
         self.net.set_wiring(kept)
-        self.heads[slot].load_state_dict(self.net.head.state_dict())
+        self._keep(slot, kept)
 
     def actor_for(self, task: int) -> Actor:
-        """A plain network, wired for the task; for one to come, as the last."""
-        slot = min(task, self.task) % self.slots
+        """A plain network, wired for the task; for one to come, as the last, or as that which it repeats."""
+        slot = max(min(task % self.slots, self.task), 0)
         return self._actor(self._wiring(slot), self.heads[slot])
 
     def size(self) -> Size:
-        """Learning also takes the scores of all modes, the last task's weights and the permutations that align them."""
+        """Learning also takes the scores of all modes, a head, the last task's weights and their alignment."""
         slots = min(self.task + 1, self.slots)
-        heads = slots * count_numbers(self.net.head)
-        inference = self.net.shared() + heads + slots * sum(w.shape[1] for w in self.wirings)
-        return Size(inference + self.net.own() + self.net.shared(), inference)
+        head = count_numbers(self.net.head)
+        inference = self.net.shared() + slots * (head + sum(w.shape[1] for w in self.wirings))
+        return Size(inference + self.net.own() + head + self.net.shared(), inference)
 
     def memo(self) -> dict[str, Any]:
         return super().memo() | {"before": self.before}
@@ -158,6 +155,12 @@ class Rewire(Method):
 
     def _wiring(self, slot: int) -> list[Tensor]:
         return [wiring[slot].clone() for wiring in self.wirings]
+
+    def _keep(self, slot: int, wiring: list[Tensor]) -> None:
+        """Write a wiring and the present head into a slot."""
+        for own, new in zip(self.wirings, wiring, strict=True):
+            own.data[slot] = new
+        self.heads[slot].load_state_dict(self.net.head.state_dict())
 
     def _wiring_now(self, mode: int) -> list[Tensor]:
         return [layer.scores[mode].detach().argsort() for layer in self.net.layers]
@@ -182,7 +185,7 @@ class _Permute(torch.autograd.Function):
         return x[:, order]
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
         x, order = ctx.saved_tensors
         back = torch.empty_like(grad)
         back[:, order] = grad
@@ -209,12 +212,12 @@ class RewiredLayer(nn.Module):
     def misalignment(self) -> Tensor:
         """||W - Z^T Wbar A||^2 + ||b - Z^T bbar||^2; both permutations hard, straight through."""
         soft, order = soft_sort(self.out_scores, ALIGNMENT_TAU)
-        z = _hard(order) + soft - soft.detach()
+        z = _hard(order) + (soft - soft.detach())
         moved = z.T @ self.old_weight  # type: ignore[operator]
         if not self.first:
             soft, order = soft_sort(self.in_scores, ALIGNMENT_TAU)
-            moved = moved @ (_hard(order) + soft - soft.detach())
-        return (self.weight - moved).square().sum() + (self.bias - z.T @ self.old_bias).square().sum()  # type: ignore[operator]
+            moved = moved @ (_hard(order) + (soft - soft.detach()))
+        return _distance(self.weight, moved) + _distance(self.bias, z.T @ self.old_bias)  # type: ignore[operator]
 
     def align(self) -> None:
         """Forget the relabelling."""
@@ -250,7 +253,7 @@ class RewiredNet(nn.Module):
 
     def _wire(self, x: Tensor, scores: Tensor) -> Tensor:
         """As in an update: with noise or dropout, and K times the gradient, since one mode of K is drawn."""
-        scores = self.modes * scores - (self.modes - 1) * scores.detach()
+        scores = scores.detach() + self.modes * (scores - scores.detach())  # exactly the scores
         if self.beta > 0:
             scores = scores - self.beta * torch.empty_like(scores).exponential_().log()
         else:
@@ -281,10 +284,9 @@ class RewiredNet(nn.Module):
         total: Tensor = sum(layer.misalignment() for layer in self.layers)
         return total
 
-    def start_task(self, wiring: list[Tensor] | None) -> None:
+    def start_task(self, wiring: list[Tensor]) -> None:
         """All modes as wired, scores evenly spaced, no relabelling, and W, b as they are now to be compared with."""
-        if wiring is not None:
-            self.set_wiring(wiring)
+        self.set_wiring(wiring)
         self.consolidate()
 
     @torch.no_grad()
@@ -321,13 +323,13 @@ class RewiredNet(nn.Module):
             moved.append(order)
         return moved
 
-    def wired(self, wiring: list[Tensor], head: nn.Module) -> list[tuple[Tensor, Tensor]]:
+    def wired(self, wiring: list[Tensor], head: Any) -> list[tuple[Tensor, Tensor]]:
         """Layers of a plain network that computes the same: rows in the order of the wiring."""
         layers = [
             (layer.weight.detach()[order], layer.bias.detach()[order])
             for layer, order in zip(self.layers, wiring, strict=True)
         ]
-        return [*layers, (head.weight.detach(), head.bias.detach())]  # type: ignore[operator, list-item]
+        return [*layers, (head.weight.detach(), head.bias.detach())]
 
     def shared(self) -> int:
         """Numbers in W and b."""
@@ -336,6 +338,11 @@ class RewiredNet(nn.Module):
     def own(self) -> int:
         """Scores, of which only the order is kept."""
         return count_numbers(*self.layers) - self.shared()
+
+
+def _distance(x: Tensor, permuted: Tensor) -> Tensor:
+    """||x - permuted||^2, without a gradient of ||permuted||^2."""
+    return (x.square() - 2 * permuted * x + permuted.detach().square()).sum()
 
 
 def _ranks(positions: Tensor) -> Tensor:
