@@ -32,7 +32,7 @@ def test_three_columns_are_those_of_the_formula(actors, judge) -> None:
         for i in (1, 2):
             y = _linear(column.layers[i], x)
             if c > 0:
-                beside = float(column.gains[i - 1]) * np.concatenate([h[j][i - 1] for j in range(c)], 1)
+                beside = column.gains[i - 1].item() * np.concatenate([h[j][i - 1] for j in range(c)], 1)
                 y = y + _linear(column.adds[i - 1], _act(_linear(column.reads[i - 1], beside)))
             x = y if i == 2 else _act(y)  # no activation of the outputs, nor in the first column
             own.append(x)
@@ -45,7 +45,7 @@ def test_three_columns_are_those_of_the_formula(actors, judge) -> None:
     assert columns[2].reads[0].weight.shape == (6, 12)
     assert columns[2].reads[0].bias is None
     assert columns[2].adds[1].weight.shape == (4, 6)
-    assert all(0 <= float(gain) <= 1 / 2 for gain in columns[2].gains)
+    assert all(0 <= gain.item() <= 1 / 2 for gain in columns[2].gains)
 
 
 def test_only_the_last_column_learns(actors, learn) -> None:

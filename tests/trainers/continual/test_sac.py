@@ -45,16 +45,19 @@ def _gaussian_action(actor: Any, states: Tensor) -> tuple[Tensor, Tensor]:
 
 @pytest.mark.parametrize("n_steps", [1, 3])
 def test_an_update_is_that_of_the_equations(n_steps: int, model) -> None:
-    own = model(gamma=0.9, tau=0.1, reward_scale=2.0, ent_coef="auto_0.5", target_entropy=-3.0, n_steps=n_steps)
+    own = model(
+        gamma=0.9, tau=0.1, reward_scale=2.0, ent_coef="auto_0.5", target_entropy=-3.0, n_steps=n_steps, terminates=True
+    )
     actor, critic, target = (copy.deepcopy(net) for net in (own.actor, own.critic, own.critic_target))
     for parameter in target.parameters():  # unlike the critics
         parameter.data += 0.1 * torch.randn_like(parameter)
     own.critic_target.load_state_dict(target.state_dict())
     np.random.seed(3)  # noqa: NPY002  (that of SB3's buffer)
-    batch = own.replay_buffer.sample(8)
+    batch = own.replay_buffer.sample(32)
+    assert 0 < batch.dones.sum() < 32
     np.random.seed(3)  # noqa: NPY002
     torch.manual_seed(4)
-    own.update(8)
+    own.update(32)
 
     torch.manual_seed(4)
     with torch.no_grad():
