@@ -5,7 +5,7 @@ from pathlib import Path
 
 import gymnasium
 import yaml
-from stable_baselines3.common.logger import Logger, TensorBoardOutputFormat
+from stable_baselines3.common.logger import TensorBoardOutputFormat
 
 import envs  # noqa: F401  (registers the environments)
 from trainers.checkpoint import CheckpointError, write_atomically
@@ -25,13 +25,14 @@ def learn(config: ContinualConfig) -> int:
     """One run; exit code."""
     from trainers.continual.loop import ContinualRun
 
+    run = ContinualRun(config)
     if config.resume is None:
         name = f"{config.method}_{Path(config.scenario).stem if config.scenario.endswith('.yml') else config.scenario}"
         folder = begin_folder(config.folder, Path(config.log_folder) / "continual", name.replace("/", "_"))
     else:
         folder = Path(config.resume)
     output = TensorBoardOutputFormat(str(folder))
-    run = ContinualRun(config, folder, Logger(str(folder), [output]))
+    run.open(folder, [output])
     if config.resume is None:
         header = {"algorithm": "continual", "config": to_plain(config), "versions": versions()}
         write_atomically(folder / "config.yml", yaml.safe_dump(header, sort_keys=False).encode())
@@ -81,7 +82,7 @@ def main(args: list[str]) -> int:
             print(USAGE)
             return 2
         return learn(parse(args))
-    except (ValueError, CheckpointError, ImportError, gymnasium.error.Error) as error:
+    except (ValueError, CheckpointError, FileNotFoundError, gymnasium.error.Error) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
 

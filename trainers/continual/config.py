@@ -27,7 +27,7 @@ class ContinualConfig:
     method: str = "rewire"
     """rewire, ft_1, sac_n, ft_n, ft_l2, ewc, pnn, packnet, csp or replay."""
     scenario: str = "halfcheetah/forgetting"
-    """Name of a scenario (--list shows all), or a YAML file with one."""
+    """Name of a scenario (`python -m trainers.continual scenarios` lists them), or a YAML file with one."""
     profile: str = "published"
     """published, or quick: a fraction of the steps with smaller networks."""
     policy: str = "MlpPolicy"
@@ -36,8 +36,8 @@ class ContinualConfig:
     """Seed of everything."""
     physics: str | None = None
     """Another kind of physics for the tasks of Brax: v1, generalized, spring, positional, mjx, or mujoco."""
-    fidelity: str = "corrected"
-    """corrected, or original for the published modifications of the robots."""
+    fidelity: str | None = None
+    """Of perturbed robots: corrected (the default), or original for the modifications as released."""
     repeat: int | None = None
     """How often the sequence is gone through (default: as the scenario says)."""
     n_timesteps: int | None = None
@@ -113,9 +113,12 @@ def defaults(method: str, scenario: str, profile: str = "published") -> Continua
 
 def scenario_of(config: ContinualConfig) -> Scenario:
     """The tasks of a run."""
-    changes = {name: getattr(config, name) for name in ("physics", "repeat", "n_timesteps")}
     return load_scenario(
-        config.scenario, fidelity=config.fidelity, **{name: value for name, value in changes.items() if value is not None}
+        config.scenario,
+        physics=config.physics,
+        fidelity=config.fidelity,
+        repeat=config.repeat,
+        n_timesteps=config.n_timesteps,
     )
 
 

@@ -1,6 +1,6 @@
 """A continual run: its tasks one after the other, every task played after each, checkpoints in between."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,12 +8,13 @@ import numpy as np
 import torch
 from stable_baselines3 import SAC
 from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.logger import Logger
-from stable_baselines3.common.utils import get_device
+from stable_baselines3.common.logger import KVWriter, Logger
+from stable_baselines3.common.utils import get_device, set_random_seed
 from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.sac.policies import Actor
 from tqdm import tqdm
 
+from envs.continual.scenarios import Task
 from policies.names import choose
 from trainers import checkpoint
 from trainers.checkpoint import CheckpointError
@@ -37,15 +38,17 @@ class ContinualRun:
     anew there, so that a run goes on from a checkpoint exactly.
     """
 
-    def __init__(self, config: ContinualConfig, folder: Path, logger: Logger) -> None:
-        self.config, self.folder, self.logger = config, folder, logger
+    def __init__(self, config: ContinualConfig) -> None:
+        """A new run; everything that is wrong with the config is told before there is a folder."""
+        self.config = config
         self.scenario = scenario_of(config)
         self.device = get_device(config.device)
         self.policy_kwargs: dict[str, Any] = {"net_arch": list(config.net_arch)}
         if config.policy == "MlpPolicy":
             self.policy_kwargs |= {"activation_fn": Activation}
         elif config.policy not in POLICIES:
-            raise ValueError(f"policy='{config.policy}' must be one of {', '.join(POLICIES)}: SAC's replay keeps no state of others.")
+            known = " or ".join(POLICIES)
+            raise ValueError(f"policy='{config.policy}' must be {known}; SAC's replay keeps no state, as others need.")
         self.policy_kwargs |= config.policy_kwargs
         spaces = check_spaces(self.scenario)
         policy: Any = SAC.policy_aliases[config.policy]
@@ -64,6 +67,10 @@ class ContinualRun:
         self.learner: ContinualSAC | None = None
         self._held: Any = None
         self._worlds: dict[tuple[int, int], VecEnv] = {}
+
+    def open(self, folder: Path, outputs: Sequence[KVWriter]) -> None:
+        """Write checkpoints to a folder, and what is logged to these."""
+        self.folder, self.logger = folder, Logger(str(folder), list(outputs))
 
     @property
     def budget(self) -> int:
@@ -136,7 +143,7 @@ class ContinualRun:
 
     def _make_learner(self) -> ContinualSAC:
         config = self.config
-        env = self.method.wrap(make_world(self.scenario.tasks[self.task], config.n_envs, config.seed))
+        env = self.method.wrap(self._make_world(self.scenario.tasks[self.task], config.n_envs))
         begun = self.task * self.budget
         learner = ContinualSAC(
             config.policy,
@@ -174,7 +181,7 @@ class ContinualRun:
             return played.returns
 
         def rewards(actor: torch.nn.Module, n: int, steps: int) -> np.ndarray:
-            env = make_world(self.scenario.tasks[self.task], n, seed)
+            env = self._make_world(self.scenario.tasks[self.task], n)
             earned, taken = earn(env, actor, steps, seed, self.device)
             env.close()
             self.steps["selection"] += taken
@@ -220,6 +227,9 @@ class ContinualRun:
         values = [row[metric or self.metric] for row in self.evaluations]
         return np.array(values).reshape(-1, len(self.scenario.tasks))
 
+    def _make_world(self, task: Task, n_envs: int) -> VecEnv:
+        return make_world(task, self.scenario.max_episode_steps, n_envs, self.config.seed)
+
     def _world(self, task: int, episodes: int) -> VecEnv:
         """An environment to play in, kept until the task is over."""
         spec = self.scenario.tasks[task]
@@ -227,7 +237,7 @@ class ContinualRun:
         key = first, episodes
         if key not in self._worlds:
             brax = spec.env_id.startswith("Brax")
-            self._worlds[key] = make_world(spec, episodes if brax else min(episodes, MOST_COPIES), 0)
+            self._worlds[key] = self._make_world(spec, episodes if brax else min(episodes, MOST_COPIES))
         return self._worlds[key]
 
     def _close_worlds(self) -> None:
@@ -240,9 +250,7 @@ class ContinualRun:
 
     def _seed(self, *what: int) -> None:
         """Seed everything that draws."""
-        number = self._number(*what)
-        torch.manual_seed(number)
-        np.random.seed(number)
+        set_random_seed(self._number(*what))
 
     def save(self) -> None:
         """Write a checkpoint of the present place."""

@@ -34,9 +34,7 @@ def forward_transfer(areas: Sequence[float], reference: Sequence[float]) -> floa
     return float(np.mean((own - alone) / (1.0 - alone)))
 
 
-def summary(
-    matrix: np.ndarray, reference: np.ndarray | None = None, random: np.ndarray | None = None
-) -> dict[str, float]:
+def summary(matrix: np.ndarray, reference: np.ndarray | None = None, random: np.ndarray | None = None) -> dict[str, float]:
     """All that can be told: raw, and with a reference normalised, by R_i if none is below zero, and by R_i less chance."""
     found: dict[str, Any] = {"performance": average_performance(matrix), "forgetting": forgetting(matrix)}
     if reference is not None and (reference > 0).all():

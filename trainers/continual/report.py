@@ -20,7 +20,7 @@ SETTINGS = ("policy", "physics", "fidelity", "n_envs", "net_arch", "update_ratio
 
 @dataclass
 class ReportConfig:
-    """Compare finished runs: one row for each method, means over seeds and their spread. Runs of sac_n, which learns every task
+    """Compare finished runs: a row for each method, means over seeds and their spread. Runs of sac_n, which learns every task
     from scratch, are what the others are normalised by."""
 
     runs: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
@@ -37,7 +37,9 @@ def compare(config: ReportConfig) -> list[Row]:
         settings = [f"{name} {getattr(result.config, name)}" for name in SETTINGS]
         key = (result.scenario, f"{result.budget:,} steps", *result.tasks, *settings)
         if any(r.config.seed == result.config.seed for r in groups[key][result.config.method]):
-            raise ValueError(f"'{folder}' is a second run of {result.config.method} with seed {result.config.seed}; leave one out.")
+            raise ValueError(
+                f"'{folder}' is a second run of {result.config.method} with seed {result.config.seed}; leave one out."
+            )
         groups[key][result.config.method].append(result)
     out = Path(config.out or config.runs[0])
     rows: list[Row] = []

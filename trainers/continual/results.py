@@ -16,6 +16,7 @@ from trainers.continual.metrics import summary
 from trainers.continual.plots import heat_map
 from trainers.run import write_metrics
 
+
 @dataclasses.dataclass(frozen=True)
 class Result:
     """A finished run.
@@ -47,7 +48,7 @@ def finish(run: ContinualRun) -> None:
     write_metrics(run.folder / "evaluations.csv", run.evaluations)
     write_metrics(run.folder / "curve.csv", run.curve)
     size = run.method.size()
-    told = {
+    told: dict[str, Any] = {
         "scenario": run.scenario.name,
         "metric": run.metric,
         "tasks": [task.name for task in run.scenario.tasks],

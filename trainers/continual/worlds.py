@@ -27,9 +27,9 @@ class Played(NamedTuple):
     """Environment steps that were taken, those past the end of counted episodes included."""
 
 
-def make_world(task: Task, n_envs: int, seed: int) -> VecEnv:
-    """So many copies of a task's environment."""
-    env = make_vec_env(task.env_id, n_envs, seed, dict(task.env_kwargs))
+def make_world(task: Task, max_episode_steps: int, n_envs: int, seed: int) -> VecEnv:
+    """So many copies of a task's environment, whose episodes are truncated after so many steps."""
+    env = make_vec_env(task.env_id, n_envs, seed, dict(task.env_kwargs) | {"max_episode_steps": max_episode_steps})
     if env.num_envs == n_envs:
         return env
     from envs.brax.vec_env import BraxVecEnv
@@ -43,7 +43,7 @@ def check_spaces(scenario: Scenario) -> tuple[spaces.Box, spaces.Box]:
     found: dict[str, tuple[Any, Any]] = {}
     for task in scenario.tasks:
         if task.name not in found:
-            env = make_world(task, 1, 0)
+            env = make_world(task, scenario.max_episode_steps, 1, 0)
             found[task.name] = env.observation_space, env.action_space
             env.close()
     first = scenario.tasks[0].name
@@ -79,8 +79,9 @@ def play(env: VecEnv, actor: nn.Module, episodes: int, seed: int, device: torch.
     actor.eval()
     player, count = Player(env, actor, device), env.num_envs
     wanted = np.array([len(range(i, episodes, count)) for i in range(count)])  # of each environment
-    results: list[tuple[int, int, float, float, float]] = []
-    ret, done_count, steps = np.zeros(count), np.zeros(count, int), 0
+    results: list[tuple[float, ...]] = []
+    ret, done_count = np.zeros(count), np.zeros(count, int)
+    steps = 0
     any_success, last = np.full(count, np.nan), np.full(count, np.nan)
     env.seed(seed)
     obs: Any = env.reset()
@@ -92,11 +93,10 @@ def play(env: VecEnv, actor: nn.Module, episodes: int, seed: int, device: torch.
             if "success" in info:
                 last[i] = float(info["success"])
                 any_success[i] = np.fmax(any_success[i], last[i])
-        for i in np.flatnonzero(dones):
-            if done_count[i] < wanted[i]:
-                results.append((int(done_count[i]), int(i), ret[i], any_success[i], last[i]))
-            done_count[i] += 1
-            ret[i], any_success[i], last[i] = 0.0, np.nan, np.nan
+        for j in np.flatnonzero(dones & (done_count < wanted)):
+            results.append((done_count[j], j, ret[j], any_success[j], last[j]))
+        done_count += dones
+        ret[dones], any_success[dones], last[dones] = 0.0, np.nan, np.nan
     table = np.array(sorted(results))
     return Played(table[:, 2], table[:, 3], table[:, 4], steps)
 

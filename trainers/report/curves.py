@@ -110,7 +110,7 @@ def group(curves: Sequence[Curve]) -> dict[str, Group]:
 
 
 def resample(runs: Sequence[Curve], axis: str, points: int = 200) -> tuple[np.ndarray, np.ndarray]:
-    """Points on an axis, "steps" or "seconds", from the first that all runs reach, and the returns of each there, (runs, points).
+    """Points on an axis, "steps" or "seconds", from the first that all runs reach on, and the returns of each, (runs, points).
 
     On steps up to the last that all reach. On seconds up to the slowest run's last: one that is done by then keeps its last
     return, since compiling may make it as late with its first as a faster one is with its last.
