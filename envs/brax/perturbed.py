@@ -98,6 +98,9 @@ def _system_v1(env: Any, plan: Plan, perturbation: Perturbation, fidelity: str) 
     """
     original = fidelity == "original"
     config = copy.deepcopy(env.sys.config)
+    for joint in config.joints:  # the system pads them to three axes, and would count the padding as axes
+        while joint.angle_limit[-1].min == joint.angle_limit[-1].max == 0:
+            del joint.angle_limit[-1]
     config.gravity.z *= perturbation.gravity
     friction = perturbation.friction if original else perturbation.friction**0.5
     config.friction *= friction

@@ -24,8 +24,9 @@ Parts, joints and sensors have the names that damage has (`envs.damage`), `torso
 | `pitch`; `orientation` | its turn: HalfCheetah, Hopper, Walker2d (one number, two in Brax v1's HalfCheetah); a quaternion |
 | `v_x`, `v_y`, `v_z`; `w_x`, `w_y`, `w_z` | its velocities (robots in a plane have `v_x`, `v_z` and `w_y`) |
 
-Presets are the tasks of Sun & Mu (NeurIPS 2023), which are those of Gaya et al. (arXiv 2211.10445) and Humanoid's.
-Every environment takes `fidelity` with them:
+Presets (`envs.continual.robots`) are the tasks of Sun & Mu (NeurIPS 2023), which are those of Gaya et al. (arXiv 2211.10445)
+and Humanoid's; Hopper's and Walker2d's are after HalfCheetah's. The ant's `disabled_forefeet` are those of its legs at +y, by
+the names here its left ones, and `disabled_backfeet` the right ones. Every environment takes `fidelity` with a perturbation:
 
 * "corrected": friction is what the factor says, and moments of inertia follow the masses (in MuJoCo and current Brax the
   sizes, too).

@@ -67,6 +67,9 @@ def test_the_original_is_exactly_what_was_published(robot: str, preset: str) -> 
         made.mass = wanted.mass
     assert task.env.sys.config == expected
     np.testing.assert_allclose(task.env.sys.body.mass, [body.mass for body in expected.bodies], rtol=1e-6)
+    shapes = jax.eval_shape(task.step, jax.eval_shape(task.reset, jax.random.key(0)), np.zeros(task.action_size))
+    assert shapes.obs.shape == (task.observation_size,)
+    assert task.env.action_size == task.action_size
 
 
 @pytest.mark.parametrize(("robot", "preset"), PUBLISHED)
