@@ -9,13 +9,14 @@ from stable_baselines3.common.logger import TensorBoardOutputFormat
 
 import envs  # noqa: F401  (registers the environments)
 from trainers.checkpoint import CheckpointError, write_atomically
-from trainers.continual.config import ContinualConfig, parse, to_plain
+from trainers.continual.config import ContinualConfig, StudyConfig, parse, to_plain
 from trainers.make_env import versions
 from trainers.progress import INTERRUPTED
 from trainers.run import begin_folder
 
 USAGE = """python -m trainers.continual --method rewire --scenario halfcheetah/forgetting    learn a scenario's tasks
 python -m trainers.continual --method rewire --scenario halfcheetah/forgetting --profile quick
+python -m trainers.continual study --scenario halfcheetah/forgetting --profile quick    all methods, and their report
 python -m trainers.continual report runs/continual                                 compare methods
 python -m trainers.continual scenarios                                             list the scenarios
 --help shows all options."""
@@ -52,6 +53,33 @@ def learn(config: ContinualConfig) -> int:
     return 0
 
 
+def study(args: list[str]) -> int:
+    """Several methods and seeds in turn; those that are finished are left alone, and those that were stopped go on."""
+    import tyro
+
+    from trainers.continual.report import ReportConfig, compare
+
+    config = tyro.cli(StudyConfig, args=args, prog="python -m trainers.continual study")
+    root = Path(config.folder)
+    shared = ["--scenario", config.scenario, "--profile", config.profile, "--policy", config.policy, *config.flags]
+    for seed in config.seeds:
+        for method in config.methods:
+            folder = root / f"{method}_{seed}"
+            if (folder / "result.json").is_file():
+                continue
+            begun = (folder / "config.yml").is_file()
+            own = (
+                ["--resume", str(folder)]
+                if begun
+                else ["--folder", str(folder), "--method", method, "--seed", str(seed), *shared]
+            )
+            code = learn(parse(own if config.progress else [*own, "--no-progress"]))
+            if code:
+                return code
+    compare(ReportConfig((str(root),)))
+    return 0
+
+
 def report(args: list[str]) -> int:
     import tyro
 
@@ -76,6 +104,8 @@ def main(args: list[str]) -> int:
     try:
         if args[:1] == ["report"]:
             return report(args[1:])
+        if args[:1] == ["study"]:
+            return study(args[1:])
         if args[:1] == ["scenarios"]:
             return scenarios()
         if not args:

@@ -4,7 +4,7 @@ import dataclasses
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import tyro
 import yaml
@@ -94,6 +94,29 @@ class ContinualConfig:
     """Show a progress bar."""
     resume: str | None = None
     """Go on with the run in this folder; other flags must agree with its config.yml."""
+
+
+@dataclass
+class StudyConfig:
+    """Learn a scenario by several methods, each with several seeds, and compare them. What was stopped goes on when the same
+    command is given again."""
+
+    scenario: str = "halfcheetah/forgetting"
+    """Name of a scenario, or a YAML file with one."""
+    methods: tuple[str, ...] = tuple(METHODS)
+    """What learns."""
+    seeds: tuple[int, ...] = (0,)
+    """Runs of each method."""
+    profile: str = "quick"
+    """quick or published."""
+    policy: str = "MlpPolicy"
+    """MlpPolicy or SpikingPolicy."""
+    folder: str = "runs/continual_study"
+    """Where all runs and the report go."""
+    progress: bool = True
+    """Show progress bars."""
+    flags: Annotated[tuple[str, ...], tyro.conf.Positional] = ()
+    """Behind --: further flags of every run, e.g. -- --n-timesteps 20000."""
 
 
 def defaults(method: str, scenario: str, profile: str = "published") -> ContinualConfig:

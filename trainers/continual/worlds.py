@@ -94,7 +94,7 @@ def play(env: VecEnv, actor: nn.Module, episodes: int, seed: int, device: torch.
                 last[i] = float(info["success"])
                 any_success[i] = np.fmax(any_success[i], last[i])
         for j in np.flatnonzero(dones & (done_count < wanted)):
-            results.append((done_count[j], j, ret[j], any_success[j], last[j]))
+            results.append((int(done_count[j]), int(j), ret[j], any_success[j], last[j]))
         done_count += dones
         ret[dones], any_success[dones], last[dones] = 0.0, np.nan, np.nan
     table = np.array(sorted(results))
