@@ -1,5 +1,5 @@
-"""`python -m benchmarks.continual`: environment steps a second of SAC under the continual methods, updates included, beside stock
-Stable-Baselines3; and what an update of each method costs beside one of ft_1."""
+"""`python -m benchmarks.continual`: environment steps a second of SAC under the continual methods, updates included, beside
+stock Stable-Baselines3; and what an update of each method costs beside one of ft_1."""
 
 import dataclasses
 from collections.abc import Callable
@@ -85,9 +85,9 @@ def learner_of(method: str, tasks: int = 2) -> ContinualSAC:
 def main(config: Config) -> None:
     """Print both tables."""
     rates = [config.steps / s for s in best_times([stock(config.steps), ours(config.steps)], config.rounds)]
-    print(f"HalfCheetah, half an update a step, batch 256, networks 256-256-256, {torch.get_num_threads()} threads, environment "
-          f"steps a second with updates: stock SAC (MuJoCo, 1 environment) {rates[0]:.0f}, ft_1 (Brax v1, 128 environments) "
-          f"{rates[1]:.0f}, {rates[1] / rates[0]:.2f} times as many")  # fmt: skip
+    print(f"HalfCheetah, half an update a step, batch 256, networks 256-256-256, {torch.get_num_threads()} threads;")
+    print(f"environment steps a second with updates: stock SAC (MuJoCo, 1 environment) {rates[0]:.0f}, "
+          f"ft_1 (Brax v1, 128 environments) {rates[1]:.0f}, {rates[1] / rates[0]:.2f} times as many")  # fmt: skip
     learners = {method: learner_of(method) for method in METHODS}
 
     def updates(learner: ContinualSAC) -> Callable[[], Any]:

@@ -42,6 +42,8 @@ class ContinualConfig:
     """How often the sequence is gone through (default: as the scenario says)."""
     n_timesteps: int | None = None
     """Environment steps of each task (default: as the scenario says)."""
+    max_episode_steps: int | None = None
+    """Steps after which an episode is truncated (default: as the scenario says)."""
     arguments: Options = field(default_factory=dict)
     """Options of the method over those of its file, e.g. coefficient:10."""
     n_envs: int = 128
@@ -142,6 +144,7 @@ def scenario_of(config: ContinualConfig) -> Scenario:
         fidelity=config.fidelity,
         repeat=config.repeat,
         n_timesteps=config.n_timesteps,
+        max_episode_steps=config.max_episode_steps,
     )
 
 
