@@ -1,5 +1,6 @@
 """Rollouts of any Stable-Baselines3 VecEnv: members queue for free slots."""
 
+import functools
 from collections import deque
 from typing import Any
 
@@ -38,6 +39,7 @@ class VecEnvRollout:
         self.env = inner
         self._act = jax.jit(self._batched_act, donate_argnums=1)
         self._start = jax.jit(self._start_slot, donate_argnums=(1, 2))  # a slot's parameters are replaced in place
+        self._shapes: dict[tuple[Any, int], Any] = {}
 
     def __call__(
         self,
@@ -99,10 +101,13 @@ class VecEnvRollout:
 
     def _blank(self, params_of: Any, slots: int) -> tuple[Any, Any]:
         """Slots before their first episode."""
-        params = jax.eval_shape(params_of, jnp.zeros(slots, jnp.int32))
-        carry = jax.eval_shape(jax.vmap(self.network.initial_carry), jax.random.split(jax.random.key(0), slots))
-        zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), (params, carry))
-        return zeros[0], zeros[1]
+        call = params_of.func, slots
+        if call not in self._shapes:  # each time they are found, everything is traced
+            params = jax.eval_shape(params_of, jnp.zeros(slots, jnp.int32))
+            carry = jax.eval_shape(jax.vmap(self.network.initial_carry), jax.random.split(jax.random.key(0), slots))
+            self._shapes[call] = params, carry
+        params, carry = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), self._shapes[call])
+        return params, carry
 
     def _start_slot(
         self,
@@ -129,9 +134,14 @@ class VecEnvRollout:
         action = to_action(jnp.nan_to_num(output), self.env.action_space)
         return carry, action, broken, jax.vmap(self.network.metrics, axis_size=obs.shape[0])(carry)
 
-    def _no_results(self, count: int, obs_size: int) -> Any:
+    @functools.cached_property
+    def _metrics(self) -> tuple[str, ...]:
+        """Names of what the network tells of its carry."""
         carry = jax.eval_shape(self.network.initial_carry, jax.random.key(0))
-        metrics: Any = {name: np.zeros(count, np.float32) for name in jax.eval_shape(self.network.metrics, carry)}
+        return tuple(jax.eval_shape(self.network.metrics, carry))
+
+    def _no_results(self, count: int, obs_size: int) -> Any:
+        metrics: Any = {name: np.zeros(count, np.float32) for name in self._metrics}
         empty: Any = (np.zeros(count, np.float32), np.zeros(count, np.int32))
         first: Any = np.zeros((count, obs_size), np.float32)
         return Result(empty[0], empty[1], first, np.zeros_like(first), metrics)
