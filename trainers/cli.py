@@ -9,7 +9,7 @@ from typing import Any
 import tyro
 
 from trainers.checkpoint import CheckpointError
-from trainers.config import CONFIGS, SHORTHANDS, RunConfig, defaults, load_config
+from trainers.config import CONFIGS, SHORTHANDS, RunConfig, check_resumable, defaults, load_config
 from trainers.devices import use_all_cores
 from trainers.progress import INTERRUPTED
 
@@ -42,7 +42,12 @@ def parse(algorithm: str, args: list[str]) -> RunConfig:
     default = load_config(algorithm, Path(resume))
     stored = dataclasses.replace(default, resume=resume)
     config = _canonical(tyro.cli(cls, args=args, default=default, prog=prog, description=cls.__doc__))
-    _check_resumable(stored, config)
+    scheduled = any(str(value).startswith("lin_") for value in dataclasses.asdict(stored).values())
+    if scheduled and config.generations > stored.generations:
+        raise ValueError(
+            f"generations was {stored.generations} and cannot grow when resuming, because a schedule depends on it."
+        )
+    check_resumable(stored, config, str(stored.resume), ("progress", "track", "save_every"), ("generations",))
     return config
 
 
@@ -76,22 +81,6 @@ def _expand(config: RunConfig) -> RunConfig:
             raise ValueError(f"{flag} {value} contradicts {name}:{options[name]} in policy_kwargs; leave one of them out.")
         options[name] = value
     return dataclasses.replace(config, **written)
-
-
-def _check_resumable(stored: RunConfig, config: RunConfig) -> None:
-    free = {"progress", "track", "save_every"}
-    for f in dataclasses.fields(stored):
-        old, new = getattr(stored, f.name), getattr(config, f.name)
-        if old == new or f.name in free:
-            continue
-        scheduled = any(str(v).startswith("lin_") for v in dataclasses.asdict(stored).values())
-        if f.name == "generations" and new > old and not scheduled:
-            continue
-        reason = " because a schedule depends on it" if f.name == "generations" and new > old else ""
-        raise ValueError(
-            f"{f.name} was {old} in '{stored.resume}' and cannot be {new} when resuming{reason}; leave the flag out, or "
-            "start a new run."
-        )
 
 
 def flag_value(args: list[str], flag: str) -> Any:

@@ -3,6 +3,7 @@
 import dataclasses
 import difflib
 import re
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
@@ -286,6 +287,21 @@ def from_dict(cls: type[Config], values: dict[str, Any], source: str) -> Config:
             near = difflib.get_close_matches(str(key), known, n=1, cutoff=0.0)[0]
             raise ValueError(f"{source}: unknown key '{key}'. Did you mean '{near}'? Known: {', '.join(known)}.")
     return cls(**values)
+
+
+def check_resumable(stored: Any, config: Any, folder: str, differing: Collection[str], growing: Collection[str] = ()) -> None:
+    """ValueError unless a config agrees with that of the run which it goes on with.
+
+    :param differing: options that need not agree
+    :param growing: those that may only be larger
+    """
+    for f in dataclasses.fields(stored):
+        old, new = getattr(stored, f.name), getattr(config, f.name)
+        if old == new or f.name in differing or (f.name in growing and new > old):
+            continue
+        raise ValueError(
+            f"{f.name} was {old} in '{folder}' and cannot be {new} when resuming; leave the flag out, or start a new run."
+        )
 
 
 def constructor_arguments(config: RunConfig) -> dict[str, Any]:

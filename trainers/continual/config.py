@@ -12,7 +12,7 @@ import yaml
 from envs.continual.scenarios import Scenario, load_scenario
 from policies.names import choose
 from trainers.cli import flag_value
-from trainers.config import Options, from_dict, parse_yaml
+from trainers.config import Options, check_resumable, from_dict, parse_yaml
 from trainers.continual.methods import METHODS
 
 PROFILES = ("published", "quick")
@@ -160,7 +160,7 @@ def parse(args: list[str]) -> ContinualConfig:
         default = read_config(Path(resume))
     config = tyro.cli(ContinualConfig, args=args, default=default, prog="python -m trainers.continual")
     if resume is not None:
-        _check_resumable(default, config)
+        check_resumable(default, config, resume, FREE)
     else:
         config = dataclasses.replace(config, arguments=default.arguments | config.arguments)
     return config
@@ -198,10 +198,3 @@ def _entry(file: str, scenario: str) -> dict[str, Any]:
     """Of a scenario, over that of its family, over `default`."""
     table = _table(file)
     return {**table["default"], **table.get(scenario.split("/")[0], {}), **table.get(scenario, {})}
-
-
-def _check_resumable(stored: ContinualConfig, config: ContinualConfig) -> None:
-    for f in dataclasses.fields(stored):
-        old, new = getattr(stored, f.name), getattr(config, f.name)
-        if f.name not in FREE and old != new:
-            raise ValueError(f"{f.name} was {old} and cannot be {new} when resuming; leave the flag out, or start a new run.")

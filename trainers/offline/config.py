@@ -11,7 +11,7 @@ import yaml
 
 from policies.names import choose
 from trainers.cli import flag_value
-from trainers.config import Options, from_dict, parse_yaml
+from trainers.config import Options, check_resumable, from_dict, parse_yaml
 from trainers.make_env import find_env_id
 
 SOURCE = "zoo_configs/offline.yml"
@@ -224,7 +224,13 @@ def parse(args: list[str]) -> TrainConfig:
     config = dataclasses.replace(config, env=find_env_id(config.env))
     options_of(config)
     if resume is not None:
-        _check_resumable(default, config)
+        check_resumable(
+            default,
+            config,
+            resume,
+            ("resume", "progress", "save_every", "folder", "device", "trust_pickle"),
+            ("gradient_steps",),
+        )
     return config
 
 
@@ -236,13 +242,3 @@ def read_config(folder: Path) -> TrainConfig:
         raise ValueError(f"'{folder}' is not a run of `python -m trainers.offline train`.")
     config = from_dict(TrainConfig, data["config"], str(path))
     return dataclasses.replace(config, net_arch=tuple(config.net_arch), vae_arch=tuple(config.vae_arch))
-
-
-def _check_resumable(stored: TrainConfig, config: TrainConfig) -> None:
-    for f in dataclasses.fields(stored):
-        old, new = getattr(stored, f.name), getattr(config, f.name)
-        if f.name in ("resume", "progress", "save_every", "folder", "device", "trust_pickle") or old == new:
-            continue
-        if f.name == "gradient_steps" and new > old:
-            continue
-        raise ValueError(f"{f.name} was {old} and cannot be {new} when resuming; leave the flag out, or start a new run.")

@@ -14,7 +14,7 @@ from policies.names import choose
 from trainers import checkpoint
 from trainers.checkpoint import CheckpointError, write_atomically
 from trainers.cli import flag_value
-from trainers.config import from_dict
+from trainers.config import check_resumable, from_dict
 from trainers.make_env import versions
 from trainers.progress import INTERRUPTED
 from trainers.run import new_folder
@@ -90,7 +90,8 @@ def learn(args: list[str]) -> int:
         trainer = Trainer(learner, config, folder)
     else:
         folder = Path(resume)
-        _check_resumable(default, config)
+        growing = () if config.schedule == "cosine" else ("epochs",)
+        check_resumable(default, config, str(folder), ("resume", "progress", "device"), growing)
         trainer = Trainer(make_task(config), config, folder)
         if (folder / "checkpoint.zip").exists():
             trainer.load(folder / "checkpoint.zip")
@@ -149,16 +150,6 @@ def read_config(folder: Path) -> tuple[str, SupervisedConfig]:
         raise ValueError(f"'{folder}' is not a run folder: it has no config.yml.")
     data = yaml.safe_load(path.read_text())
     return data["task"], from_dict(choose("task", str(data.get("task")), CONFIGS), data["config"], str(path))
-
-
-def _check_resumable(stored: SupervisedConfig, config: SupervisedConfig) -> None:
-    free = {"resume", "progress", "device"} | (
-        {"epochs"} if config.schedule != "cosine" and config.epochs >= stored.epochs else set()
-    )
-    for f in dataclasses.fields(stored):
-        old, new = getattr(stored, f.name), getattr(config, f.name)
-        if old != new and f.name not in free:
-            raise ValueError(f"{f.name} was {old} in '{config.resume}' and cannot be {new} when resuming; start a new run.")
 
 
 if __name__ == "__main__":
