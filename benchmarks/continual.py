@@ -15,6 +15,7 @@ from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from benchmarks.hebbian import best_times
+from policies.precision import PRECISIONS
 from trainers.continual.config import defaults
 from trainers.continual.loop import ContinualRun
 from trainers.continual.methods import METHODS
@@ -54,9 +55,9 @@ def stock(steps: int) -> Callable[[], Any]:
     return learn
 
 
-def ours(steps: int) -> Callable[[], Any]:
+def ours(steps: int, precision: str) -> Callable[[], Any]:
     """ft_1 in the published setting, in the first task."""
-    learner = learner_of("ft_1", tasks=1)
+    learner = learner_of("ft_1", tasks=1, precision=precision)
 
     def learn() -> None:
         learner.learn(steps, reset_num_timesteps=False)
@@ -64,11 +65,11 @@ def ours(steps: int) -> Callable[[], Any]:
     return learn
 
 
-def learner_of(method: str, tasks: int = 2) -> ContinualSAC:
+def learner_of(method: str, tasks: int = 2, **changes: Any) -> ContinualSAC:
     """A learner in the published setting, in the last of so many tasks; from the second on all that a method adds is there.
     Its trials in the environment, which are no updates, all return 0."""
     config = defaults(method, SCENARIO)
-    config = dataclasses.replace(config, learning_starts=0, arguments=config.arguments | FEW.get(method, {}))
+    config = dataclasses.replace(config, learning_starts=0, arguments=config.arguments | FEW.get(method, {}), **changes)
     run = ContinualRun(config)
     run.logger = Logger(None, [])
     judge = Judge(lambda actor, episodes: np.zeros(episodes), lambda actor, n, steps: np.zeros(n))
@@ -84,20 +85,23 @@ def learner_of(method: str, tasks: int = 2) -> ContinualSAC:
 
 def main(config: Config) -> None:
     """Print both tables."""
-    rates = [config.steps / s for s in best_times([stock(config.steps), ours(config.steps)], config.rounds)]
-    print(f"HalfCheetah, half an update a step, batch 256, networks 256-256-256, {torch.get_num_threads()} threads;")
-    print(f"environment steps a second with updates: stock SAC (MuJoCo, 1 environment) {rates[0]:.0f}, "
-          f"ft_1 (Brax v1, 128 environments) {rates[1]:.0f}, {rates[1] / rates[0]:.2f} times as many")  # fmt: skip
+    calls = {"stock SAC, MuJoCo, 1 environment": stock(config.steps)}
+    calls |= {f"ft_1, Brax v1, 128 environments, {name}": ours(config.steps, name) for name in PRECISIONS}
+    seconds = best_times(list(calls.values()), config.rounds)
+    print(f"HalfCheetah, half an update a step, batch 256, networks 256-256-256, {torch.get_num_threads()} threads")
+    print(f"{'':48s}{'steps/s':>10s}{'times stock':>13s}")
+    for name, spent in zip(calls, seconds, strict=True):
+        print(f"{name:48s}{config.steps / spent:10.0f}{seconds[0] / spent:13.2f}")
     learners = {method: learner_of(method) for method in METHODS}
 
     def updates(learner: ContinualSAC) -> Callable[[], Any]:
         learner.policy.set_training_mode(True)
         return lambda: [learner.update(256) for _ in range(config.updates)]
 
-    seconds = dict(zip(learners, best_times([updates(x) for x in learners.values()], config.rounds), strict=True))
+    each = dict(zip(learners, best_times([updates(x) for x in learners.values()], config.rounds), strict=True))
     print(f"{'an update in the second task':30s}{'ms':>8s}{'times ft_1':>12s}")
-    for method, spent in sorted(seconds.items(), key=lambda item: item[1]):
-        print(f"{method:30s}{1000 * spent / config.updates:8.2f}{spent / seconds['ft_1']:12.2f}")
+    for method, spent in sorted(each.items(), key=lambda item: item[1]):
+        print(f"{method:30s}{1000 * spent / config.updates:8.2f}{spent / each['ft_1']:12.2f}")
 
 
 if __name__ == "__main__":

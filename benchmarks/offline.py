@@ -25,6 +25,10 @@ from trainers.offline.dataset import OfflineDataset
 MODES: dict[str, tuple[str, dict[str, Any]]] = {
     "BCQ": ("MlpPolicy", {"net_arch": [400, 300]}),
     "ACSF, T = 4": ("SpikingPolicy", {"net_arch": [256, 256], "n_timesteps": 4}),
+    "ACSF, T = 4, products in bfloat16": (
+        "SpikingPolicy",
+        {"net_arch": [256, 256], "n_timesteps": 4, "precision": "bfloat16"},
+    ),
     "ACSF, T = 4, VAE without spikes": ("SpikingPolicy", {"net_arch": [256, 256], "n_timesteps": 4, "vae": "mlp"}),
     "rate, T = 4": ("SpikingPolicy", {"net_arch": [256, 256], "n_timesteps": 4, "encoder": "direct", "decoder": "rate"}),
 }

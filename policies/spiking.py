@@ -12,6 +12,7 @@ from policies.decoders import DECODERS, Decoder
 from policies.encoders import ENCODERS, Encoder
 from policies.names import choose, nearest
 from policies.neurons import Neurons, State
+from policies.precision import BFloat16Linear, check_precision
 
 NetState = tuple[State, ...]
 
@@ -19,9 +20,9 @@ NetState = tuple[State, ...]
 class SpikingLinear(nn.Module):
     """Weights and a layer of spiking neurons: (T, B, in) -> spikes (T, B, out)."""
 
-    def __init__(self, size_in: int, size_out: int, neuron: Mapping[str, Any]) -> None:
+    def __init__(self, size_in: int, size_out: int, neuron: Mapping[str, Any], precision: str = "float32") -> None:
         super().__init__()
-        self.linear = nn.Linear(size_in, size_out)
+        self.linear = (BFloat16Linear if precision == "bfloat16" else nn.Linear)(size_in, size_out)
         self.neurons = Neurons(size_out, **neuron)
 
     def forward(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
@@ -48,6 +49,7 @@ class SpikingNet(nn.Module):
     :param initial_rate: the weights of every spiking layer are scaled once, at the start, until this fraction of neurons
         fires per step under standard normal inputs; layers that begin silent, or firing always, hardly learn. None
         leaves them as torch draws them.
+    :param precision: of the products with the spiking layers' weights, "float32" or "bfloat16" (`policies.precision`)
     """
 
     def __init__(
@@ -65,8 +67,10 @@ class SpikingNet(nn.Module):
         surrogate: str = "arctan",
         surrogate_width: float | None = None,
         initial_rate: float | None = 0.15,
+        precision: str = "float32",
     ) -> None:
         super().__init__()
+        check_precision(precision)
         if n_timesteps < 1 or n_timesteps != int(n_timesteps):
             raise ValueError(f"n_timesteps={n_timesteps} must be a whole number, 1 or more.")
         if not net_arch:
@@ -79,7 +83,7 @@ class SpikingNet(nn.Module):
             "encoder", encoder, choose("encoder", encoder, ENCODERS), encoder_kwargs, features, n_timesteps
         )
         sizes = [self.encoder.size, *net_arch]
-        self.layers = nn.ModuleList(SpikingLinear(a, b, neurons) for a, b in itertools.pairwise(sizes))
+        self.layers = nn.ModuleList(SpikingLinear(a, b, neurons, precision) for a, b in itertools.pairwise(sizes))
         self.decoder: Decoder = _build(
             "decoder", decoder, choose("decoder", decoder, DECODERS), decoder_kwargs, sizes[-1], outputs, n_timesteps, neurons
         )

@@ -55,7 +55,7 @@ class ToldMismatch(_Base):
 class SpikingPolicy(ToldMismatch):
     """Mixin that goes before a policy of Stable-Baselines3 and takes these arguments (`policy_kwargs`) besides that policy's
     own and those of `SpikingNet`: `n_timesteps`, `encoder`, `decoder`, `encoder_kwargs`, `decoder_kwargs`, `neuron`,
-    `neuron_kwargs`, `surrogate`, `surrogate_width`, `initial_rate`.
+    `neuron_kwargs`, `surrogate`, `surrogate_width`, `initial_rate`, `precision`.
 
     :param net_arch: sizes of the spiking layers, or a dictionary as in Stable-Baselines3 (default: 256, 256)
     :param critic: "mlp" or "spiking"

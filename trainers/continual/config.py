@@ -78,6 +78,8 @@ class ContinualConfig:
     """Updates of the critics for one of the target critics."""
     net_arch: tuple[int, ...] = (256, 256, 256)
     """Hidden layers of actor and critics."""
+    precision: str = "float32"
+    """float32, or bfloat16 for products between hidden layers, faster on processors that have it."""
     policy_kwargs: Options = field(default_factory=dict)
     """Options of SpikingPolicy, e.g. n_timesteps:4."""
     new_critics: bool = False

@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from envs.continual.scenarios import Task
 from policies.names import choose
+from policies.precision import check_precision, to_bfloat16
 from trainers import checkpoint
 from trainers.checkpoint import CheckpointError
 from trainers.continual.config import ContinualConfig, scenario_of
@@ -42,6 +43,7 @@ class ContinualRun:
         """A new run; everything that is wrong with the config is told before there is a folder."""
         self.config = config
         self.scenario = scenario_of(config)
+        check_precision(config.precision)
         self.device = get_device(config.device)
         self.policy_kwargs: dict[str, Any] = {"net_arch": list(config.net_arch)}
         if config.policy == "MlpPolicy":
@@ -55,6 +57,8 @@ class ContinualRun:
 
         def make_actor() -> Actor:
             actor: Actor = policy(*spaces, lambda _: config.learning_rate, **self.policy_kwargs).actor.to(self.device)
+            if config.precision == "bfloat16" and config.policy == "MlpPolicy":
+                to_bfloat16(actor.latent_pi, slice(1, None))
             return actor
 
         self._seed(0, 0, 0)
@@ -153,6 +157,7 @@ class ContinualRun:
             config.policy_delay,
             config.reward_scale,
             random_steps=begun + config.random_steps,
+            precision=config.precision,
             learning_rate=config.learning_rate,
             buffer_size=min(config.buffer_size, self.budget),
             learning_starts=begun + config.learning_starts,

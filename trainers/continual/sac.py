@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 import policies  # noqa: F401  (the names of the spiking policies)
+from policies.precision import check_precision, to_bfloat16
 from trainers.continual.methods.base import Method
 
 
@@ -22,6 +23,7 @@ class ContinualSAC(SAC):
     :param policy_delay: updates of the critics for one of the actor and the temperature
     :param reward_scale: factor of all rewards in what the critics learn
     :param random_steps: steps at first with uniformly random actions
+    :param precision: of products between the critics' hidden layers: "float32" or "bfloat16" (`policies.precision`)
     """
 
     def __init__(
@@ -33,8 +35,10 @@ class ContinualSAC(SAC):
         policy_delay: int = 1,
         reward_scale: float = 1.0,
         random_steps: int = 0,
+        precision: str = "float32",
         **kwargs: Any,
     ) -> None:
+        check_precision(precision)
         for name, count in (
             ("policy_delay", policy_delay),
             ("target_update_interval", kwargs.get("target_update_interval", 1)),
@@ -53,12 +57,17 @@ class ContinualSAC(SAC):
         self.policy_delay = policy_delay
         self.reward_scale = reward_scale
         self.random_steps = random_steps
+        self.precision = precision
         super().__init__(policy, env, **kwargs)
 
     def _setup_model(self) -> None:
         super()._setup_model()
         if self._vec_normalize_env is not None:
             raise ValueError("ContinualSAC keeps what it sees in memories of its methods; leave out VecNormalize.")
+        if self.precision == "bfloat16":
+            nets: Any = (*self.critic.q_networks, *self.critic_target.q_networks)
+            for net in nets:
+                to_bfloat16(net, slice(1, -1))
         self.critic.optimizer = torch.optim.Adam(self.critic.parameters(), lr=self.critic_learning_rate, fused=True)
         self.attach()
 
