@@ -36,7 +36,7 @@ NETWORKS = {"net_arch": [256, 256, 256], "activation_fn": torch.nn.LeakyReLU}
 class Config:
     """What is compared."""
 
-    steps: int = 12_800
+    steps: int = 2_560
     """Environment steps that are timed, each with half an update."""
     updates: int = 64
     """Updates of a method that are timed together."""

@@ -130,7 +130,7 @@ def film(model: Any, env_id: str, env_kwargs: dict[str, Any], config: EvaluateCo
     import imageio
 
     warnings.filterwarnings("ignore", r"os\.fork\(\) was called", RuntimeWarning)  # imageio starts ffmpeg at once
-    env = gymnasium.make(env_id, **(env_kwargs | {"render_mode": "rgb_array"}))
+    env = _drawable(env_id, env_kwargs)
     fps = float(env.metadata.get("render_fps", 30))
     skip = max(1, round(fps / 40))  # no more than about 40 frames a second
     obs, _ = env.reset(seed=config.seed)
@@ -152,6 +152,24 @@ def film(model: Any, env_id: str, env_kwargs: dict[str, Any], config: EvaluateCo
                 break
     env.close()
     print(f"{config.video}: {frames} frames at {round(fps / skip)} per second, return {total:.1f}")
+
+
+def _drawable(env_id: str, env_kwargs: dict[str, Any]) -> gymnasium.Env[Any, Any]:
+    """The environment with pictures. Where OpenGL is missing, one of Gymnasium's robots is drawn in software as our robot of
+    that name, which undamaged is the same, number for number."""
+    env = gymnasium.make(env_id, **(env_kwargs | {"render_mode": "rgb_array"}))
+    twin = f"Damaged{env_id.removesuffix('-v5')}-v0"
+    if not env_id.endswith("-v5") or twin not in gymnasium.registry:
+        return env
+    try:
+        env.reset()
+        env.render()
+    except Exception as error:  # MuJoCo's own, or one of whatever it draws with
+        print(
+            f"{env_id} cannot be drawn with OpenGL here ({type(error).__name__}); this is {twin}, the same robot, in software."
+        )
+        return gymnasium.make(twin, **(env_kwargs | {"render_mode": "rgb_array", "renderer": "software"}))
+    return env
 
 
 if __name__ == "__main__":

@@ -116,3 +116,16 @@ def test_statistics_of_rl_zoo3_are_used(tmp_path: Path) -> None:
     assert not loaded.norm_reward
     np.testing.assert_array_equal(loaded.obs_rms.mean, [7.0, 8.0, 9.0])
     assert gymnasium.make(env_id).observation_space == loaded.observation_space
+
+
+def test_robots_are_drawn_in_software_where_opengl_is_missing(tmp_path: Path, monkeypatch, capsys) -> None:
+    def broken(self) -> None:
+        raise RuntimeError("no context")
+
+    monkeypatch.setattr("gymnasium.envs.mujoco.mujoco_env.MujocoEnv.render", broken)
+    PPO("MlpPolicy", "Hopper-v5", n_steps=8, batch_size=8, policy_kwargs=SMALL, seed=0).save(tmp_path / "ppo")
+    video = tmp_path / "out.gif"
+    film = ["--video", str(video), "--video-steps", "3"]
+    main([str(tmp_path / "ppo.zip"), "--env", "Hopper-v5", "--algo", "ppo", "--episodes", "1", *film])
+    assert "this is DamagedHopper-v0, the same robot, drawn in software" in capsys.readouterr().out
+    assert video.stat().st_size > 1000
