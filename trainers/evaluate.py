@@ -165,9 +165,8 @@ def _drawable(env_id: str, env_kwargs: dict[str, Any]) -> gymnasium.Env[Any, Any
         env.reset()
         env.render()
     except Exception as error:  # MuJoCo's own, or one of whatever it draws with
-        print(
-            f"{env_id} cannot be drawn with OpenGL here ({type(error).__name__}); this is {twin}, the same robot, drawn in software."
-        )
+        missing = f"{env_id} cannot be drawn with OpenGL here ({type(error).__name__})"
+        print(f"{missing}; this is {twin}, the same robot, drawn in software.")
         return gymnasium.make(twin, **(env_kwargs | {"render_mode": "rgb_array", "renderer": "software"}))
     return env
 
