@@ -227,9 +227,9 @@ class ContinualRun:
         """What performance is: return or success."""
         return self.scenario.metric
 
-    def matrix(self, metric: str | None = None) -> np.ndarray:
+    def matrix(self) -> np.ndarray:
         """Performance of every task (columns) before the first and after each task that has been learned (rows)."""
-        values = [row[metric or self.metric] for row in self.evaluations]
+        values = [row[self.metric] for row in self.evaluations]
         return np.array(values).reshape(-1, len(self.scenario.tasks))
 
     def _make_world(self, task: Task, n_envs: int) -> VecEnv:
