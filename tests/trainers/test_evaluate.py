@@ -123,7 +123,7 @@ def test_robots_are_drawn_in_software_where_opengl_is_missing(tmp_path: Path, mo
         raise RuntimeError("no context")
 
     monkeypatch.setattr("gymnasium.envs.mujoco.mujoco_env.MujocoEnv.render", broken)
-    PPO("MlpPolicy", "Hopper-v5", n_steps=8, batch_size=8, policy_kwargs=SMALL, seed=0).save(tmp_path / "ppo")
+    PPO("MlpPolicy", "Hopper-v5", n_steps=8, batch_size=8, policy_kwargs={"net_arch": [8]}, seed=0).save(tmp_path / "ppo")
     video = tmp_path / "out.gif"
     film = ["--video", str(video), "--video-steps", "3"]
     main([str(tmp_path / "ppo.zip"), "--env", "Hopper-v5", "--algo", "ppo", "--episodes", "1", *film])
