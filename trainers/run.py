@@ -81,7 +81,10 @@ def read_run(folder: Path, network: str) -> tuple[type[EvolutionAlgorithm], RunC
     data = yaml.safe_load((folder / "config.yml").read_text())
     algorithm = choose("algorithm", data.get("algorithm", ""), ALGORITHMS)
     config = from_dict(CONFIGS[data["algorithm"]], data["config"], str(folder / "config.yml"))
-    return algorithm, config, folder / names[network]
+    path = folder / names[network]
+    if network == "best" and not path.is_file() and (folder / names["last"]).is_file():
+        raise ValueError(f"'{folder}' was never evaluated, so that none of its networks is the best; give --model last.")
+    return algorithm, config, path
 
 
 class RunCallback(BaseCallback):

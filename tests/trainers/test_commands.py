@@ -2,6 +2,7 @@
 
 import csv
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import yaml
 
 from trainers import checkpoint
 from trainers.config import CONFIGS, constructor_arguments, defaults
+from trainers.run import read_run
 
 TINY = ["--population-size", "8", "--policy-kwargs", "num_neurons:16", "--eval-episodes", "2", "--n-envs", "4"]
 
@@ -113,6 +115,14 @@ def test_evaluate_prints_and_films(finished: Path, tmp_path: Path) -> None:
     bad = subprocess.run([*line, "--video", "x.txt"], cwd=tmp_path, capture_output=True, text=True, timeout=200)
     assert bad.returncode == 2
     assert "must end in .mp4 or .gif" in bad.stderr
+
+
+def test_a_run_that_was_never_evaluated_has_no_best(finished: Path, tmp_path: Path) -> None:
+    shutil.copytree(finished, tmp_path / "run")
+    (tmp_path / "run/best_model.zip").unlink()
+    with pytest.raises(ValueError, match="give --model last"):
+        read_run(tmp_path / "run", "best")
+    assert read_run(tmp_path / "run", "last")[2] == tmp_path / "run/model.zip"
 
 
 @pytest.mark.slow
