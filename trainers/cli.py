@@ -45,9 +45,10 @@ def parse(algorithm: str, args: list[str]) -> RunConfig:
     scheduled = any(str(value).startswith("lin_") for value in dataclasses.asdict(stored).values())
     if scheduled and config.generations > stored.generations:
         raise ValueError(
-            f"generations was {stored.generations} and cannot grow when resuming, because a schedule depends on it."
+            f"generations was {stored.generations} in '{resume}' and cannot be {config.generations} when resuming because a "
+            "schedule depends on it; leave the flag out, or start a new run."
         )
-    check_resumable(stored, config, str(stored.resume), ("progress", "track", "save_every"), ("generations",))
+    check_resumable(stored, config, resume, ("progress", "track", "save_every"), ("generations",))
     return config
 
 

@@ -18,7 +18,6 @@ from envs.continual.scenarios import Task
 from policies.names import choose
 from policies.precision import check_precision, to_bfloat16
 from trainers import checkpoint
-from trainers.checkpoint import CheckpointError
 from trainers.continual.config import ContinualConfig, scenario_of
 from trainers.continual.learner_state import learner_arrays, restore_learner
 from trainers.continual.methods import METHODS
@@ -26,6 +25,7 @@ from trainers.continual.methods.base import Activation, Judge, Method
 from trainers.continual.sac import ContinualSAC
 from trainers.continual.worlds import MOST_COPIES, check_spaces, earn, make_world, play
 from trainers.progress import Interruption
+from trainers.torch_state import load_module, module_arrays
 
 EVALUATION = 100_003  # start states of evaluations, apart from those of training
 SELECTION = 200_003
@@ -259,7 +259,7 @@ class ContinualRun:
 
     def save(self) -> None:
         """Write a checkpoint of the present place."""
-        arrays = {f"method/{name}": value.cpu().numpy() for name, value in self.method.state_dict().items()}
+        arrays = module_arrays(self.method, "method")
         if self._held is not None:
             for name, state in zip(("critic", "target"), self._held, strict=True):
                 arrays |= {f"held_{name}/{key}": value.cpu().numpy() for key, value in state.items()}
@@ -279,10 +279,7 @@ class ContinualRun:
             return
         arrays, meta = checkpoint.load(path)
         self.method.restore(meta["memo"])
-        try:
-            self.method.load_state_dict(_part(arrays, "method/"))
-        except RuntimeError as error:
-            raise CheckpointError(f"'{path}' holds another method's network: {str(error).splitlines()[-1].strip()}") from error
+        load_module(self.method, arrays, path, "method")
         self.method.to(self.device)
         self.task, self.part, self.steps = meta["task"], meta["part"], meta["steps"]
         self.evaluations, self.curve = meta["evaluations"], meta["curve"]

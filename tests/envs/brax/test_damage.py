@@ -383,5 +383,5 @@ def test_refuses_what_makes_no_sense(kwargs: dict[str, Any], message: str) -> No
 
 
 def test_refuses_damage_beside_a_task() -> None:
-    with pytest.raises(ValueError, match="to make_task"):
+    with pytest.raises(ValueError, match="give damage, observe_damage, reward, perturbation or fidelity to make_task"):
         BraxVecEnv(make_task("ant"), damage="front_left_leg")

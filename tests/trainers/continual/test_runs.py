@@ -181,8 +181,7 @@ def test_a_folder_that_is_no_run_and_other_flags_are_refused(
     assert "is not a run of" in capsys.readouterr().err
     assert main(_flags("ft_1", scenario, tmp_path / "run")) == 0
     assert main(["--resume", str(tmp_path / "run"), "--gamma", "0.5"]) == 2
-    assert "gamma was 0.99" in (error := capsys.readouterr().err)
-    assert "cannot be 0.5 when resuming" in error
+    assert f"gamma was 0.99 in '{tmp_path / 'run'}' and cannot be 0.5 when resuming" in capsys.readouterr().err
     assert main(["report", str(tmp_path / "nothing")]) == 2
     assert "holds no finished run" in capsys.readouterr().err
 

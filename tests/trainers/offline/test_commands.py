@@ -103,7 +103,7 @@ def test_an_interrupted_run_goes_on_to_the_same_end(place: Path, capsys, monkeyp
     for name, value in load_run(place / "whole")[1].policy.state_dict().items():
         np.testing.assert_array_equal(load_run(place / "half")[1].policy.state_dict()[name], value)
     assert main(["train", "--resume", str(place / "half"), "--batch-size", "7"]) == 2
-    assert "cannot be 7 when resuming; leave the flag out" in capsys.readouterr().err
+    assert f"batch_size was 16 in '{place / 'half'}' and cannot be 7 when resuming" in capsys.readouterr().err
     assert main(["train", "--resume", str(place / "half"), "--gradient-steps", "80", "--no-progress"]) == 0
 
 
