@@ -20,7 +20,7 @@ class BFloat16Linear(nn.Linear):
 
     def forward(self, x: Tensor) -> Tensor:
         y = functional.linear(x.bfloat16(), self.weight.bfloat16()).to(self.weight.dtype)
-        return y if self.bias is None else y + self.bias
+        return y if self.bias is None else y.add_(self.bias)  # in place: fresh memory costs more than the sum
 
 
 def check_precision(precision: str) -> None:

@@ -26,7 +26,7 @@ class Activation(nn.LeakyReLU):
     """LeakyReLU, as Stable-Baselines3 wants it: made without arguments."""
 
     def __init__(self) -> None:
-        super().__init__(SLOPE)
+        super().__init__(SLOPE, inplace=True)
 
 
 class Size(NamedTuple):
