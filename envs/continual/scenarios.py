@@ -4,7 +4,7 @@
 own, a YAML file in the form of the entries of `scenarios.yml`:
 
     env: DamagedAnt-v0              # the environment's id
-    tasks:                          # in order; each a value of `argument`, or a mapping:
+    tasks:                          # in order; each a value of `argument` (a string or a number), or a mapping:
       - normal
       - gravity=0.5+friction=0.4
       - {name: broken, env: DamagedAnt-v0, env_kwargs: {damage: front_left_leg}}
@@ -93,7 +93,7 @@ def load_scenario(
     :raises ValueError: in one sentence that names the file and the key
     :raises FileNotFoundError: for a file that is not there
     """
-    if name_or_path.endswith((".yml", ".yaml")):
+    if is_file(name_or_path):
         entry, where = _read(Path(name_or_path).read_text(), name_or_path), name_or_path
         name = Path(name_or_path).stem
     else:
@@ -115,6 +115,11 @@ def load_scenario(
             raise ValueError(f"{where}: no task has a perturbation, so fidelity='{fidelity}' has no meaning.")
         tasks = tuple(_with_fidelity(task, fidelity) for task in tasks)
     return replace(scenario, tasks=tasks)
+
+
+def is_file(name_or_path: str) -> bool:
+    """Whether it names a file, not a scenario of this suite."""
+    return name_or_path.endswith((".yml", ".yaml"))
 
 
 def _library() -> dict[str, Any]:
@@ -152,10 +157,10 @@ def _build(name: str, entry: Any, where: str, given: dict[str, int]) -> Scenario
 
 
 def _task(task: Any, values: dict[str, Any], where: str) -> Task:
-    if isinstance(task, str):
-        task = {"name": task, "env_kwargs": {values["argument"]: task}}
+    if isinstance(task, str | int | float):
+        task = {"name": str(task), "env_kwargs": {values["argument"]: task}}
     elif not isinstance(task, dict):
-        raise ValueError(f"{where} must be a string or a mapping, but is {task!r}.")
+        raise ValueError(f"{where} must be a string, a number or a mapping, but is {task!r}.")
     _check_keys(task, ("name", "env", "env_kwargs"), where)
     if not isinstance(task.get("name"), str):
         raise ValueError(f"{where}: the key 'name' is missing, or not a string.")

@@ -1,5 +1,6 @@
 """`python -m trainers.continual`."""
 
+import dataclasses
 import sys
 from pathlib import Path
 
@@ -8,8 +9,11 @@ import yaml
 from stable_baselines3.common.logger import TensorBoardOutputFormat
 
 import envs  # noqa: F401  (registers the environments)
+from envs.continual.scenarios import is_file
 from trainers.checkpoint import CheckpointError, write_atomically
-from trainers.continual.config import ContinualConfig, StudyConfig, parse, to_plain
+from trainers.config import check_resumable
+from trainers.continual.config import FREE, ContinualConfig, StudyConfig, parse, read_config, to_plain
+from trainers.continual.methods import ANY_POLICY, METHODS
 from trainers.make_env import versions
 from trainers.progress import INTERRUPTED
 from trainers.run import begin_folder
@@ -18,6 +22,7 @@ USAGE = """python -m trainers.continual --method rewire --scenario halfcheetah/f
 python -m trainers.continual --method rewire --scenario halfcheetah/forgetting --profile quick
 python -m trainers.continual study --scenario halfcheetah/forgetting --profile quick    all methods, and their report
 python -m trainers.continual report runs/continual                                 compare methods
+python -m trainers.continual play runs/continual/rewire_ant_transfer_1 --video ant.mp4    see what was learned
 python -m trainers.continual scenarios                                             list the scenarios
 --help shows all options."""
 
@@ -28,7 +33,7 @@ def learn(config: ContinualConfig) -> int:
 
     run = ContinualRun(config)
     if config.resume is None:
-        name = f"{config.method}_{Path(config.scenario).stem if config.scenario.endswith('.yml') else config.scenario}"
+        name = f"{config.method}_{run.scenario.name}"
         folder = begin_folder(config.folder, Path(config.log_folder) / "continual", name.replace("/", "_"))
     else:
         folder = Path(config.resume)
@@ -60,23 +65,32 @@ def study(args: list[str]) -> int:
     from trainers.continual.report import ReportConfig, compare
 
     config = tyro.cli(StudyConfig, args=args, prog="python -m trainers.continual study")
-    root = Path(config.folder)
+    name = Path(config.scenario).stem if is_file(config.scenario) else config.scenario
+    root = Path(config.folder or f"runs/continual_study/{name.replace('/', '_')}")
+    methods = config.methods or (tuple(METHODS) if config.policy == "MlpPolicy" else ANY_POLICY)
     shared = ["--scenario", config.scenario, "--profile", config.profile, "--policy", config.policy, *config.flags]
     for seed in config.seeds:
-        for method in config.methods:
+        for method in methods:
             folder = root / f"{method}_{seed}"
+            own = parse(["--folder", str(folder), "--method", method, "--seed", str(seed), *shared])
+            if (folder / "config.yml").is_file():
+                check_resumable(read_config(folder), own, str(folder), FREE)
+                own = dataclasses.replace(own, folder=None, resume=str(folder))
             if (folder / "result.json").is_file():
                 continue
-            begun = (folder / "config.yml").is_file()
-            own = (
-                ["--resume", str(folder)]
-                if begun
-                else ["--folder", str(folder), "--method", method, "--seed", str(seed), *shared]
-            )
-            code = learn(parse(own if config.progress else [*own, "--no-progress"]))
-            if code:
-                return code
+            if learn(dataclasses.replace(own, progress=config.progress)):
+                print("The same command of the study goes on with the rest.")
+                return INTERRUPTED
     compare(ReportConfig((str(root),)))
+    return 0
+
+
+def play(args: list[str]) -> int:
+    import tyro
+
+    from trainers.continual.play import PlayConfig, play_tasks
+
+    play_tasks(tyro.cli(PlayConfig, args=args, prog="python -m trainers.continual play"))
     return 0
 
 
@@ -106,6 +120,8 @@ def main(args: list[str]) -> int:
             return report(args[1:])
         if args[:1] == ["study"]:
             return study(args[1:])
+        if args[:1] == ["play"]:
+            return play(args[1:])
         if args[:1] == ["scenarios"]:
             return scenarios()
         if not args:
@@ -115,6 +131,9 @@ def main(args: list[str]) -> int:
     except (ValueError, CheckpointError, FileNotFoundError, gymnasium.error.Error) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:  # before there was anything to save, or for the second time
+        print("Interrupted.", file=sys.stderr)
+        return INTERRUPTED
 
 
 if __name__ == "__main__":

@@ -9,14 +9,14 @@ from typing import Annotated, Any
 import tyro
 import yaml
 
-from envs.continual.scenarios import Scenario, load_scenario
+from envs.continual.scenarios import Scenario, is_file, load_scenario
 from policies.names import choose
 from trainers.cli import flag_value
 from trainers.config import Options, check_resumable, from_dict, parse_yaml
 from trainers.continual.methods import METHODS
 
 PROFILES = ("published", "quick")
-FREE = ("resume", "progress", "folder", "device")
+FREE = ("resume", "progress", "folder", "log_folder", "device")
 """Flags that may differ when a run is resumed."""
 
 
@@ -39,9 +39,9 @@ class ContinualConfig:
     fidelity: str | None = None
     """Of perturbed robots: corrected (the default), or original for the modifications as released."""
     repeat: int | None = None
-    """How often the sequence is gone through (default: as the scenario says)."""
+    """How often the sequence is gone through (default: as the profile says, or else the scenario)."""
     n_timesteps: int | None = None
-    """Environment steps of each task (default: as the scenario says)."""
+    """Environment steps of each task (default: as the profile says, or else the scenario)."""
     max_episode_steps: int | None = None
     """Steps after which an episode is truncated (default: as the scenario says)."""
     arguments: Options = field(default_factory=dict)
@@ -107,16 +107,16 @@ class StudyConfig:
 
     scenario: str = "halfcheetah/forgetting"
     """Name of a scenario, or a YAML file with one."""
-    methods: tuple[str, ...] = tuple(METHODS)
-    """What learns."""
+    methods: tuple[str, ...] | None = None
+    """What learns (default: all methods that take the policy)."""
     seeds: tuple[int, ...] = (0,)
     """Runs of each method."""
     profile: str = "quick"
     """quick or published."""
     policy: str = "MlpPolicy"
     """MlpPolicy or SpikingPolicy."""
-    folder: str = "runs/continual_study"
-    """Where all runs and the report go."""
+    folder: str | None = None
+    """Where all runs and the report go (default: runs/continual_study/<scenario>)."""
     progress: bool = True
     """Show progress bars."""
     flags: Annotated[tuple[str, ...], tyro.conf.Positional] = ()
@@ -124,7 +124,8 @@ class StudyConfig:
 
 
 def defaults(method: str, scenario: str, profile: str = "published") -> ContinualConfig:
-    """What is published for a method in a scenario, or the quick profile over it."""
+    """What is published for a method in a scenario, or the quick profile over it. A scenario of one's own keeps its own steps
+    and repetitions."""
     choose("method", method, METHODS)
     if profile not in PROFILES:
         raise ValueError(f"profile='{profile}' must be published or quick.")
@@ -134,6 +135,8 @@ def defaults(method: str, scenario: str, profile: str = "published") -> Continua
     if profile == "quick":
         values |= _entry("quick", name)
         arguments |= _table("quick")["methods"].get(method, {})
+        if is_file(scenario):
+            values = {key: value for key, value in values.items() if key not in ("n_timesteps", "repeat")}
     values |= {"method": method, "scenario": scenario, "profile": profile, "arguments": arguments}
     return _tupled(from_dict(ContinualConfig, values, "zoo_configs/continual/sac.yml"))
 
@@ -160,12 +163,33 @@ def parse(args: list[str]) -> ContinualConfig:
         default = defaults(method, scenario, profile)
     else:
         default = read_config(Path(resume))
-    config = tyro.cli(ContinualConfig, args=args, default=default, prog="python -m trainers.continual")
+    description = f"{ContinualConfig.__doc__} There are also the commands study, report, play and scenarios; see their --help."
+    config = tyro.cli(
+        ContinualConfig, args=args, default=default, prog="python -m trainers.continual", description=description
+    )
     if resume is not None:
         check_resumable(default, config, resume, FREE)
     else:
         config = dataclasses.replace(config, arguments=default.arguments | config.arguments)
+    if is_file(config.scenario):  # a run can be resumed from anywhere
+        config = dataclasses.replace(config, scenario=str(Path(config.scenario).resolve()))
     return config
+
+
+def check(config: ContinualConfig, n_timesteps: int) -> None:
+    """ValueError for counts that are none, and for tasks of so few steps that nothing would be learned."""
+    counts = {"n_envs": 1, "batch_size": 1, "buffer_size": 1, "eval_episodes": 1, "learning_starts": 0, "random_steps": 0}
+    for name, least in counts.items():
+        if getattr(config, name) < least:
+            raise ValueError(f"{name}={getattr(config, name)} must be at least {least}.")
+    if not config.update_ratio > 0:
+        raise ValueError(f"update_ratio={config.update_ratio} must be positive.")
+    if not config.net_arch or min(config.net_arch) < 1:
+        raise ValueError(f"net_arch={config.net_arch} must be sizes of at least one hidden layer, each 1 or more.")
+    if config.learning_starts >= n_timesteps:
+        raise ValueError(
+            f"learning_starts={config.learning_starts} leaves nothing to learn in the {n_timesteps} steps of a task; lower it."
+        )
 
 
 def read_config(folder: Path) -> ContinualConfig:

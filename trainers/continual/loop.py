@@ -1,5 +1,7 @@
 """A continual run: its tasks one after the other, every task played after each, checkpoints in between."""
 
+import inspect
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -7,7 +9,6 @@ from typing import Any
 import numpy as np
 import torch
 from stable_baselines3 import SAC
-from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import KVWriter, Logger
 from stable_baselines3.common.utils import get_device, set_random_seed
 from stable_baselines3.common.vec_env import VecEnv
@@ -18,11 +19,13 @@ from envs.continual.scenarios import Task
 from policies.names import choose
 from policies.precision import check_precision, to_bfloat16
 from trainers import checkpoint
-from trainers.continual.config import ContinualConfig, scenario_of
+from trainers.continual.config import ContinualConfig, check, scenario_of
 from trainers.continual.learner_state import learner_arrays, restore_learner
-from trainers.continual.methods import METHODS
+from trainers.continual.methods import ANY_POLICY, METHODS
 from trainers.continual.methods.base import Activation, Judge, Method
+from trainers.continual.metrics import average_performance, forgetting
 from trainers.continual.sac import ContinualSAC
+from trainers.continual.tally import Tally
 from trainers.continual.worlds import MOST_COPIES, check_spaces, earn, make_world, play
 from trainers.progress import Interruption
 from trainers.torch_state import load_module, module_arrays
@@ -43,8 +46,9 @@ class ContinualRun:
         """A new run; everything that is wrong with the config is told before there is a folder."""
         self.config = config
         self.scenario = scenario_of(config)
+        check(config, self.scenario.n_timesteps)
         check_precision(config.precision)
-        self.device = get_device(config.device)
+        self.device = _device(config.device)
         self.policy_kwargs: dict[str, Any] = {"net_arch": list(config.net_arch)}
         if config.policy == "MlpPolicy":
             self.policy_kwargs |= {"activation_fn": Activation}
@@ -92,13 +96,19 @@ class ContinualRun:
     def go(self) -> bool:
         """Learn what remains; True when Ctrl-C ended it."""
         tasks = self.scenario.tasks
-        if not self.evaluations:
-            self._evaluate(-1)
         done = self.task * self.budget + sum(self.parts()[: self.part])
         bar = tqdm(
             total=len(tasks) * self.budget, initial=done, unit="step", disable=not self.config.progress, dynamic_ncols=True
         )
-        with Interruption() as interruption, bar:
+        with bar:
+            if not self.evaluations:
+                bar.set_postfix_str("playing all tasks before the first")
+                self._evaluate(-1)
+            return self._learn_tasks(bar)
+
+    def _learn_tasks(self, bar: Any) -> bool:
+        tasks = self.scenario.tasks
+        with Interruption() as interruption:
             while self.task < len(tasks):
                 bar.set_postfix_str(f"task {self.task + 1} of {len(tasks)}, {tasks[self.task].name}")
                 if not self._learn_task(bar, interruption):
@@ -119,8 +129,8 @@ class ContinualRun:
             learner.env.seed(self._number(2, self.task, self.part))
             learner.action_space.seed(self._number(6, self.task, self.part))
             learner._last_obs = None
-            tally = Tally(self, bar, interruption)
-            learner.learn(parts[self.part], tally, log_interval=10 * self.config.n_envs, reset_num_timesteps=False)
+            tally = Tally(self.task, bar, interruption)
+            learner.learn(parts[self.part], tally, log_interval=self.config.n_envs, reset_num_timesteps=False)
             if interruption.requested and tally.taken < parts[self.part]:
                 return False
             self.curve += tally.rows()
@@ -129,7 +139,9 @@ class ContinualRun:
             if self.part < len(parts):
                 self.save()
         self._seed(3, self.task, 0)
-        self.method.after_task(learner, self.judge(1))
+        told = self.method.after_task(learner, self.judge(1))
+        if told:
+            bar.write(f"{self.config.method}, task {self.task + 1}: {told}")
         learner.env.close()  # type: ignore[union-attr]
         self._held = learner.critic.state_dict(), learner.critic_target.state_dict()
         self.learner = None
@@ -215,6 +227,10 @@ class ContinualRun:
                 row |= {"success": float(played.success.mean()), "last_success": float(played.last_success.mean())}
             self.evaluations.append(row)
             self.logger.record(f"continual/{self.metric}_{i}_{task.name}", row[self.metric])
+        if after >= 0:
+            learned = self.matrix()[1:, : after + 1]
+            self.logger.record("continual/performance", average_performance(learned))
+            self.logger.record("continual/forgetting", forgetting(learned))
         size = self.method.size()
         for name, value in self.steps.items():
             self.logger.record(f"continual/{name}_steps", value)
@@ -250,6 +266,11 @@ class ContinualRun:
             env.close()
         self._worlds.clear()
 
+    def _tasks(self) -> Any:
+        """What is learned, as JSON has it."""
+        told = [[task.name, task.env_id, dict(task.env_kwargs)] for task in self.scenario.tasks]
+        return json.loads(json.dumps([told, self.scenario.max_episode_steps, self.budget]))
+
     def _number(self, *what: int) -> int:
         return int(np.random.SeedSequence([self.config.seed, *what]).generate_state(1)[0] >> 1)
 
@@ -265,7 +286,7 @@ class ContinualRun:
                 arrays |= {f"held_{name}/{key}": value.cpu().numpy() for key, value in state.items()}
         meta = {
             "task": self.task, "part": self.part, "memo": self.method.memo(), "evaluations": self.evaluations,
-            "curve": self.curve, "steps": self.steps, "learning": self.learner is not None,
+            "curve": self.curve, "steps": self.steps, "learning": self.learner is not None, "tasks": self._tasks(),
         }  # fmt: skip
         if self.learner is not None:
             own, told = learner_arrays(self.learner)
@@ -278,6 +299,8 @@ class ContinualRun:
         if not path.is_file():
             return
         arrays, meta = checkpoint.load(path)
+        if meta["tasks"] != self._tasks():
+            raise ValueError(f"'{path}' is of other tasks than those of {self.config.scenario} now; start a new run.")
         self.method.restore(meta["memo"])
         load_module(self.method, arrays, path, "method")
         self.method.to(self.device)
@@ -290,50 +313,32 @@ class ContinualRun:
             restore_learner(self.learner, arrays, meta["learner"], path)
 
 
-class Tally(BaseCallback):
-    """Counts steps, notes the episodes that end, stops at Ctrl-C."""
-
-    def __init__(self, run: ContinualRun, bar: Any, interruption: Interruption) -> None:
-        super().__init__()
-        self.run, self.bar, self.interruption = run, bar, interruption
-        self.taken = 0
-        self.ended: list[tuple[int, float, float]] = []
-        self.solved: np.ndarray | None = None
-
-    def _on_step(self) -> bool:
-        infos, dones = self.locals["infos"], self.locals["dones"]
-        if self.solved is None:
-            self.solved = np.full(len(infos), np.nan)
-        self.taken += len(infos)
-        self.bar.update(len(infos))
-        for i, info in enumerate(infos):
-            if "success" in info:
-                self.solved[i] = np.fmax(self.solved[i], float(info["success"]))
-            if dones[i]:
-                self.ended.append((self.num_timesteps, info["episode"]["r"], self.solved[i]))
-                self.solved[i] = np.nan
-        return not self.interruption.requested
-
-    def rows(self, points: int = 10) -> list[dict[str, Any]]:
-        """Mean return and success of the episodes that ended, in up to so many groups by time."""
-        rows = []
-        for group in np.array_split(np.array(self.ended).reshape(-1, 3), points):
-            if len(group):
-                row = {"task": self.run.task, "steps": int(group[-1, 0]), "return": float(group[:, 1].mean())}
-                if np.isfinite(group[:, 2]).all():
-                    row["success"] = float(group[:, 2].mean())
-                rows.append(row)
-        return rows
-
-
 def _build(config: ContinualConfig, make_actor: Callable[[], Actor], n_tasks: int) -> Method:
+    """The method; ValueError for options that it has not, numbers that are none, and options that its policy has not."""
     cls = choose("method", config.method, METHODS)
+    if config.policy != "MlpPolicy" and cls.needs_layers:
+        raise ValueError(
+            f"The method '{config.method}' works on the layers of MlpPolicy; with {config.policy} go {', '.join(ANY_POLICY)}."
+        )
+    known = inspect.signature(cls).parameters
+    for name, value in config.arguments.items():
+        if name not in known:
+            raise ValueError(f"The method '{config.method}' has no option '{name}'.")
+        if isinstance(known[name].default, int | float) and not isinstance(value, int | float):
+            raise ValueError(f"The method '{config.method}' takes a number for {name}, not {value!r}.")
     try:
         return cls(make_actor, n_tasks, **config.arguments)
     except TypeError as error:
         if "unexpected keyword argument" not in str(error):
             raise
-        raise ValueError(f"The method '{config.method}' has no option '{str(error).split(chr(39))[1]}'.") from error
+        raise ValueError(f"The policy '{config.policy}' has no option '{str(error).split(chr(39))[1]}'.") from error
+
+
+def _device(name: str) -> torch.device:
+    try:
+        return get_device(name)
+    except RuntimeError as error:
+        raise ValueError(f"Unknown device '{name}'; give auto, cpu or cuda.") from error
 
 
 def _same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:

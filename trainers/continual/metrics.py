@@ -35,7 +35,8 @@ def forward_transfer(areas: Sequence[float], reference: Sequence[float]) -> floa
 
 
 def summary(matrix: np.ndarray, reference: np.ndarray | None = None, random: np.ndarray | None = None) -> dict[str, float]:
-    """All that can be told: raw, and with a reference normalised, by R_i if none is below zero, and by R_i less chance."""
+    """All that can be told: raw, and with a reference normalised, by R_i if none is below zero, and by R_i less chance if
+    all are above it."""
     found: dict[str, Any] = {"performance": average_performance(matrix), "forgetting": forgetting(matrix)}
     if reference is not None and (reference > 0).all():
         found |= {
@@ -43,7 +44,7 @@ def summary(matrix: np.ndarray, reference: np.ndarray | None = None, random: np.
             "forgetting / R": forgetting(matrix, reference),
             "transfer / R": transfer(matrix, reference),
         }
-    if reference is not None and random is not None:
+    if reference is not None and random is not None and (reference > random).all():
         found |= {
             "performance, chance 0": average_performance(matrix, reference, random),
             "forgetting, chance 0": forgetting(matrix, reference, random),

@@ -10,9 +10,10 @@ import tyro
 
 from trainers.adaptation.tables import Row, cell, to_csv, to_text
 from trainers.checkpoint import write_atomically
+from trainers.continual.config import ContinualConfig
 from trainers.continual.metrics import forward_transfer, summary
 from trainers.continual.plots import heat_map
-from trainers.continual.results import Result, find_results, read_result
+from trainers.continual.results import Result, find_results, find_unfinished, read_result
 
 REFERENCE = "sac_n"
 SETTINGS = ("policy", "physics", "fidelity", "n_envs", "net_arch", "update_ratio")
@@ -31,33 +32,61 @@ class ReportConfig:
 
 def compare(config: ReportConfig) -> list[Row]:
     """Print and write the tables of all scenarios among the runs; their rows."""
-    groups: dict[tuple[str, ...], dict[str, list[Result]]] = defaultdict(lambda: defaultdict(list))
-    for folder in find_results([Path(run) for run in config.runs]):
+    folders = [Path(run) for run in config.runs]
+    groups: dict[tuple[str, ...], list[Result]] = defaultdict(list)
+    for folder in find_results(folders):
         result = read_result(folder)
         settings = [f"{name} {getattr(result.config, name)}" for name in SETTINGS]
-        key = (result.scenario, f"{result.budget:,} steps", *result.tasks, *settings)
-        if any(r.config.seed == result.config.seed for r in groups[key][result.config.method]):
-            raise ValueError(
-                f"'{folder}' is a second run of {result.config.method} with seed {result.config.seed}; leave one out."
-            )
-        groups[key][result.config.method].append(result)
+        groups[(result.scenario, f"{result.budget:,} steps", *result.tasks, *settings)].append(result)
     out = Path(config.out or config.runs[0])
+    for stale in out.glob("heatmaps*.png"):
+        stale.unlink()
     rows: list[Row] = []
-    for i, methods in enumerate(groups.values()):
-        own = [_row(method, results, methods.get(REFERENCE)) for method, results in methods.items()]
+    for i, (key, results) in enumerate(groups.items()):
+        methods = _by_method(results)
+        references = methods.get(REFERENCE)
+        own = [_row(method, results, references) for method, results in methods.items()]
         own.sort(key=lambda row: -float(row["performance"]))
         rows += own
-        first = next(iter(methods.values()))[0]
-        print(f"{first.scenario}: {first.metric}, {len(first.tasks)} tasks of {first.budget:,} steps, a share of "
-              f"{first.budget / first.published:.2g} of the scenario's")  # fmt: skip
+        first = results[0]
+        others = {part for other in groups if other != key and other[0] == key[0] for part in other}
+        special = [part for part in key if others and part not in others and not part.endswith(" steps")]
+        print(f"{', '.join([first.scenario, *special])}: {first.metric}, {len(first.tasks)} tasks of {first.budget:,} steps, "
+              f"a share of {first.budget / first.published:.2g} of the scenario's")  # fmt: skip
         print(to_text(own, hidden=("scenario",)))
+        if references is not None and "performance, chance 0" not in own[0]:
+            print(f"Nothing stands in shares of what {REFERENCE} earns, since in some task that is no more than untrained.")
         panels = [(f"{m}, {_seeds(len(r))}", np.mean([x.matrix for x in r], axis=0)) for m, r in methods.items()]
         name = f"heatmaps{'' if len(groups) == 1 else f'_{i + 1}'}.png"
         write_atomically(out / name, heat_map(panels, first.tasks))
         print(f"Picture: {out / name}")
+    unfinished = find_unfinished(folders)
+    if unfinished:
+        print(f"Not finished, and left out: {', '.join(map(str, unfinished))}")
     write_atomically(out / "table.csv", to_csv(rows))
     write_atomically(out / "table.md", _markdown(rows).encode())
     return rows
+
+
+def _by_method(results: list[Result]) -> dict[str, list[Result]]:
+    """Runs by method and, where a method was run with several options, by those that differ; the last of equal runs."""
+    options: dict[str, list[list[str]]] = defaultdict(list)
+    for result in results:
+        options[result.config.method].append(_options(result.config))
+    found: dict[str, dict[int, Result]] = defaultdict(dict)
+    for result in results:
+        config = result.config
+        every = options[config.method]
+        differing = [option for option in _options(config) if not all(option in other for other in every)]
+        label = " ".join([config.method, *differing])
+        if config.seed in found[label]:
+            print(f"{label} was run twice with seed {config.seed}; the last of them by name is shown.")
+        found[label][config.seed] = result
+    return {label: list(by_seed.values()) for label, by_seed in found.items()}
+
+
+def _options(config: ContinualConfig) -> list[str]:
+    return [f"{name}:{value}" for name, value in (config.arguments | config.policy_kwargs).items()]
 
 
 def _row(method: str, results: list[Result], references: list[Result] | None) -> Row:

@@ -13,7 +13,7 @@ from trainers.checkpoint import write_atomically
 from trainers.continual.config import ContinualConfig, read_config
 from trainers.continual.loop import ContinualRun
 from trainers.continual.metrics import summary
-from trainers.continual.plots import heat_map
+from trainers.continual.plots import heat_map, training_curve
 from trainers.run import write_metrics
 
 
@@ -44,7 +44,7 @@ class Result:
 
 
 def finish(run: ContinualRun) -> None:
-    """Write evaluations.csv, curve.csv, result.json and heatmap.png, and print the summary."""
+    """Write evaluations.csv, curve.csv, result.json, heatmap.png and curve.png, and print the summary."""
     write_metrics(run.folder / "evaluations.csv", run.evaluations)
     write_metrics(run.folder / "curve.csv", run.curve)
     size = run.method.size()
@@ -63,14 +63,18 @@ def finish(run: ContinualRun) -> None:
     matrix = run.matrix()
     title = f"{run.config.method} on {run.scenario.name}, {run.metric}"
     write_atomically(run.folder / "heatmap.png", heat_map([(title, matrix)], told["tasks"]))
+    write_atomically(run.folder / "curve.png", training_curve(run.curve, told["tasks"], run.budget, run.metric))
     print(", ".join(f"{name} {value:.3g}" for name, value in summary(matrix[1:]).items())
           + f"; {size.inference:,} numbers to act, {size.train:,} to learn on; environment steps: "
           + ", ".join(f"{value:,} {name}" for name, value in run.steps.items()))  # fmt: skip
-    print(f"Picture: {run.folder / 'heatmap.png'}    Compare methods: python -m trainers.continual report {run.folder.parent}")
+    print(f"Pictures: {run.folder / 'heatmap.png'}, curve.png. See it: python -m trainers.continual play {run.folder}. "
+          f"Compare methods: python -m trainers.continual report {run.folder.parent}")  # fmt: skip
 
 
 def find_results(folders: list[Path]) -> list[Path]:
-    """Folders of finished runs among and beneath these; ValueError for one that holds none."""
+    """Folders of finished runs among and beneath these; ValueError for one that holds none, and for none at all."""
+    if not folders:
+        raise ValueError("Give at least one folder of runs, such as runs/continual.")
     found: dict[Path, None] = {}
     for folder in folders:
         runs = [path.parent for path in sorted(folder.rglob("result.json"))]
@@ -78,6 +82,12 @@ def find_results(folders: list[Path]) -> list[Path]:
             raise ValueError(f"'{folder}' holds no finished run of `python -m trainers.continual`.")
         found |= dict.fromkeys(runs)
     return list(found)
+
+
+def find_unfinished(folders: list[Path]) -> list[Path]:
+    """Folders of runs among and beneath these that were begun and are not finished."""
+    begun = (path.parent for folder in folders for path in sorted(folder.rglob("config.yml")))
+    return [folder for folder in begun if not (folder / "result.json").is_file()]
 
 
 def read_result(folder: Path) -> Result:
@@ -89,7 +99,7 @@ def read_result(folder: Path) -> Result:
     with open(folder / "curve.csv") as file:
         solved = [(int(row["task"]), row.get("success")) for row in csv.DictReader(file)]
     areas = None
-    if all(success for _, success in solved):
+    if solved and all(success for _, success in solved):
         areas = tuple(float(np.mean([float(s or 0) for task, s in solved if task == i])) for i in range(count))
     matrix = np.array(values).reshape(-1, count)
     return Result(read_config(folder), tasks=tuple(told.pop("tasks")), matrix=matrix, areas=areas, **told)

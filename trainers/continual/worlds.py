@@ -45,6 +45,8 @@ def check_spaces(scenario: Scenario) -> tuple[spaces.Box, spaces.Box]:
         if task.name not in found:
             env = make_world(task, scenario.max_episode_steps, 1, 0)
             found[task.name] = env.observation_space, env.action_space
+            if scenario.metric == "success" and isinstance(env.action_space, spaces.Box):
+                _check_success(env, task)
             env.close()
     first = scenario.tasks[0].name
     for name, own in found.items():
@@ -57,6 +59,13 @@ def check_spaces(scenario: Scenario) -> tuple[spaces.Box, spaces.Box]:
                     "can go from one to the other; give a scenario whose tasks agree."
                 )
     return found[first]
+
+
+def _check_success(env: VecEnv, task: Task) -> None:
+    env.reset()
+    _, _, _, infos = env.step(np.array([env.action_space.sample()]))
+    if "success" not in infos[0]:
+        raise ValueError(f"The metric is success, but '{task.name}' ({task.env_id}) tells of none; give metric: return.")
 
 
 class Player:

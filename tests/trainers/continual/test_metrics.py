@@ -30,6 +30,12 @@ def test_references_below_zero_are_no_divisors() -> None:
     assert "performance / R" not in summary(MATRIX, np.array([-4.0, 12.0, 9.0]), np.zeros(3))
 
 
+def test_where_the_reference_is_no_better_than_chance_nothing_is_normalised() -> None:
+    matrix = np.array([[1.0, 0.0], [2.0, 3.0]])
+    assert "performance, chance 0" in summary(matrix, np.array([2.0, 2.0]), np.array([1.0, 1.9]))
+    assert "performance, chance 0" not in summary(matrix, np.array([2.0, 2.0]), np.array([1.0, 2.0]))
+
+
 def test_forward_transfer_is_what_is_won_of_what_was_left_to_win() -> None:
     assert forward_transfer([0.5, 0.9], [0.0, 0.8]) == pytest.approx((0.5 + 0.5) / 2)
     assert forward_transfer([0.2], [0.2]) == 0.0

@@ -16,6 +16,7 @@ from trainers.continual.config import defaults, parse
 from trainers.continual.loop import ContinualRun
 from trainers.continual.methods import METHODS
 from trainers.continual.worlds import make_world, play
+from trainers.progress import INTERRUPTED
 
 SMALL = [
     *("--n-envs", "2", "--eval-episodes", "2", "--learning-starts", "40", "--random-steps", "20", "--net-arch", "16", "16"),
@@ -62,8 +63,7 @@ def test_a_run_that_was_stopped_ends_as_if_it_had_not_been(
             raise KeyboardInterrupt
 
     monkeypatch.setattr(ContinualRun, "save", dying)
-    with pytest.raises(KeyboardInterrupt):
-        main(_flags(method, scenario, tmp_path / "stopped"))
+    assert main(_flags(method, scenario, tmp_path / "stopped")) == INTERRUPTED
     monkeypatch.undo()
     assert main(["--resume", str(tmp_path / "stopped"), "--no-progress"]) == 0
     whole, resumed = _state(tmp_path / "whole"), _state(tmp_path / "stopped")
@@ -110,13 +110,26 @@ def test_ctrl_c_goes_back_to_the_last_checkpoint(scenario: str, tmp_path: Path, 
     assert (run.task, run.part, run.steps["train"]) == (0, 2, 80)
 
 
+def _make_chance_worse(path: Path) -> None:
+    """So few steps teach nothing; returns before the first task become less than any that a pendulum can earn."""
+    with open(path) as file:
+        rows = list(csv.DictReader(file))
+    with open(path, "w") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(row | {"return": "-5000"} if row["after"] == "-1" else row for row in rows)
+
+
 def test_methods_are_compared_with_the_reference(scenario: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for method in ("ft_1", "sac_n"):
         for seed in ("0", "1"):
             assert main(_flags(method, scenario, tmp_path / f"runs/{method}_{seed}", "--seed", seed)) == 0
+            _make_chance_worse(tmp_path / f"runs/{method}_{seed}/evaluations.csv")
     capsys.readouterr()
     assert main(["report", str(tmp_path / "runs")]) == 0
-    assert "sac_n" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "sac_n" in told
+    assert "no more than untrained" not in told
     with open(tmp_path / "runs/table.csv") as file:
         rows = {row["method"]: row for row in csv.DictReader(file)}
     assert float(rows["sac_n"]["performance, chance 0"]) == pytest.approx(1.0)
@@ -126,8 +139,90 @@ def test_methods_are_compared_with_the_reference(scenario: str, tmp_path: Path, 
     assert (tmp_path / "runs/heatmaps.png").stat().st_size > 1000
     twice = [str(tmp_path / f"runs/ft_1_{seed}") for seed in (0, 1)]
     (tmp_path / "runs/ft_1_1/config.yml").write_text((tmp_path / "runs/ft_1_0/config.yml").read_text())
-    assert main(["report", *twice]) == 2
-    assert "a second run of ft_1 with seed 0" in capsys.readouterr().err
+    assert main(["report", *twice, "--out", str(tmp_path)]) == 0
+    told = capsys.readouterr().out
+    assert "ft_1 was run twice with seed 0; the last of them by name is shown." in told
+    with open(tmp_path / "table.csv") as file:
+        (row,) = csv.DictReader(file)
+    with open(f"{twice[1]}/evaluations.csv") as file:
+        last = np.array([float(r["return"]) for r in csv.DictReader(file)][-3:])
+    assert float(row["performance"]) == pytest.approx(last.mean())
+
+
+def test_options_that_differ_are_rows_of_their_own(scenario: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for weight in ("1", "50"):
+        own = ["--arguments", "samples:4", f"coefficient:{weight}"]
+        assert main([*_flags("ft_1", scenario, tmp_path / f"runs/ewc_{weight}"), "--method", "ewc", *own]) == 0
+    begun = parse(_flags("ft_1", scenario, tmp_path / "runs/begun"))
+    (tmp_path / "runs/begun").mkdir()
+    text = (tmp_path / "runs/ewc_1/config.yml").read_text()
+    (tmp_path / "runs/begun/config.yml").write_text(text.replace("method: ewc", f"method: {begun.method}"))
+    (tmp_path / "runs/heatmaps_2.png").write_bytes(b"of earlier groups")
+    capsys.readouterr()
+    assert main(["report", str(tmp_path / "runs")]) == 0
+    told = capsys.readouterr().out
+    assert f"Not finished, and left out: {tmp_path / 'runs/begun'}" in told
+    with open(tmp_path / "runs/table.csv") as file:
+        rows = list(csv.DictReader(file))
+    assert {row["method"] for row in rows} == {"ewc coefficient:1", "ewc coefficient:50"}
+    assert not (tmp_path / "runs/heatmaps_2.png").exists()
+    assert main(["report"]) == 2
+    assert "Give at least one folder of runs" in capsys.readouterr().err
+
+
+def test_a_study_asks_for_what_its_folders_hold(scenario: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    flags = [flag for flag in SMALL if flag != "--no-progress"]
+    study = ["study", "--scenario", scenario, "--methods", "ft_1", "--folder", str(tmp_path / "study"), "--no-progress", "--"]
+    assert main([*study, *flags]) == 0
+    written = (tmp_path / "study/ft_1_0/result.json").stat().st_mtime_ns
+    assert main([*study, *flags]) == 0
+    assert (tmp_path / "study/ft_1_0/result.json").stat().st_mtime_ns == written
+    capsys.readouterr()
+    assert main([*study, *flags, "--gamma", "0.5"]) == 2
+    assert "gamma was 0.99 in" in capsys.readouterr().err
+
+
+def test_the_tasks_of_a_run_stay_what_they_were(
+    scenario: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(Path(scenario).parent)
+    assert main(_flags("ft_1", Path(scenario).name, tmp_path / "run")) == 0
+    monkeypatch.chdir("/")
+    assert main(["--resume", str(tmp_path / "run"), "--no-progress"]) == 0
+    Path(scenario).write_text(Path(scenario).read_text().replace("g: 10.0", "g: 9.0"))
+    capsys.readouterr()
+    assert main(["--resume", str(tmp_path / "run"), "--no-progress"]) == 2
+    assert "is of other tasks than those of" in capsys.readouterr().err
+
+
+def test_what_was_learned_can_be_played_and_filmed(scenario: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "run"
+    assert main(_flags("ft_n", scenario, folder)) == 0
+    capsys.readouterr()
+    assert main(["play", str(folder), "--episodes", "3"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(":")[0] for line in lines] == ["1 g3.0", "2 g10.0", "3 g3.0"]
+    assert lines[0][1:] != lines[2][1:]  # each task has an actor of its own
+    film = ["play", str(folder), "--episodes", "3", "--video", str(tmp_path / "task.gif"), "--video-steps", "5"]
+    assert main([*film, "--task", "2"]) == 0
+    assert capsys.readouterr().out.splitlines()[0] == lines[1]
+    assert (tmp_path / "task.gif").stat().st_size > 1000
+    assert main(film) == 2
+    assert "A video shows one task" in capsys.readouterr().err
+    assert main(["play", str(folder), "--task", "g30.0"]) == 2
+    assert "has no task 'g30.0'. Did you mean 'g3.0'" in capsys.readouterr().err
+
+
+def test_a_scenario_of_a_file_keeps_its_own_steps(scenario: str) -> None:
+    assert parse(["--scenario", scenario, "--profile", "quick"]).n_timesteps is None
+    assert parse(["--scenario", "ant/transfer", "--profile", "quick"]).n_timesteps is not None
+
+
+def test_success_must_be_told_by_the_environment(scenario: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path(scenario).write_text(Path(scenario).read_text() + "metric: success\n")
+    assert main(_flags("ft_1", scenario, tmp_path / "run")) == 2
+    assert "'g3.0' (Pendulum-v1) tells of none" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
 
 
 def test_published_options_stand_over_those_of_the_family() -> None:
@@ -152,6 +247,19 @@ def test_published_options_stand_over_those_of_the_family() -> None:
         (["--arguments", "taus:1"], "no option 'taus'"),
         (["--arguments", "tau:0"], "tau=0 must be positive"),
         (["--physics", "warp", "--scenario", "ant/transfer"], "Unknown physics 'warp'"),
+        (["--n-envs", "0"], "n_envs=0 must be at least 1"),
+        (["--batch-size", "0"], "batch_size=0 must be at least 1"),
+        (["--eval-episodes", "0"], "eval_episodes=0 must be at least 1"),
+        (["--update-ratio", "0"], "update_ratio=0.0 must be positive"),
+        (["--net-arch", "16", "0"], "net_arch=(16, 0) must be sizes"),
+        (
+            ["--n-timesteps", "100", "--n-envs", "1"],
+            "learning_starts=12800 leaves nothing to learn in the 100 steps of a task",
+        ),
+        (["--device", "gpu"], "Unknown device 'gpu'; give auto, cpu or cuda."),
+        (["--method", "ewc", "--arguments", "coefficient:abc"], "'ewc' takes a number for coefficient, not 'abc'"),
+        (["--method", "ft_1", "--policy-kwargs", "bla:3"], "The policy 'MlpPolicy' has no option 'bla'."),
+        (["--policy", "SpikingPolicy"], "with SpikingPolicy go ft_1, sac_n, ft_n, ft_l2, ewc, packnet, replay."),
     ],
 )
 def test_bad_input_is_told_in_one_sentence(

@@ -24,3 +24,5 @@ METHODS: dict[str, type[Method]] = {
     "csp": SubspaceOfPolicies,
     "replay": Replay,
 }
+ANY_POLICY = tuple(name for name, cls in METHODS.items() if not cls.needs_layers)
+"""Those that do not work on the layers of MlpPolicy."""

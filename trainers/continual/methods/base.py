@@ -54,6 +54,8 @@ class Method(nn.Module, ABC):
     """Which acts and learns in the present task."""
     new_critics: ClassVar[bool] = False
     """Whether every task has new critics; else they go on learning."""
+    needs_layers: ClassVar[bool] = False
+    """Whether it works on the layers of MlpPolicy; else it takes any policy."""
 
     def __init__(self, make_actor: Callable[[], Actor], n_tasks: int) -> None:
         super().__init__()
@@ -85,8 +87,9 @@ class Method(nn.Module, ABC):
     def constrain(self) -> None:
         """Change the gradients of the actor before its optimiser's step."""
 
-    def after_task(self, learner: "ContinualSAC", judge: "Judge") -> None:
-        """Keep of the task that has been learned what the method wants to keep."""
+    def after_task(self, learner: "ContinualSAC", judge: "Judge") -> str | None:
+        """Keep of the task that has been learned what the method wants to keep; what a user should know of it."""
+        return None
 
     def actor_for(self, task: int) -> Actor:
         """The actor for a task, also one that has not been learned yet."""

@@ -48,6 +48,7 @@ class SubspaceOfPolicies(Method):
     """
 
     new_critics: ClassVar[bool] = True
+    needs_layers: ClassVar[bool] = True
     alphas: Tensor
     """Of each task, (n_tasks, n_tasks)."""
 
@@ -112,10 +113,10 @@ class SubspaceOfPolicies(Method):
         alphas = self.draw(len(observations)).to(observations.device)
         return torch.cat([observations[:, : self.inputs], alphas.to(observations.dtype)], 1)
 
-    def after_task(self, learner: "ContinualSAC", judge: Judge) -> None:
+    def after_task(self, learner: "ContinualSAC", judge: Judge) -> str | None:
         if self.task == 0:
             self.alphas[0, 0] = 1.0
-            return
+            return None
         half = self.rollouts // 2
         tried = torch.cat([self._best_by_critic(learner, half, old) for old in (False, True)])
         earned = judge.rewards(Blend(self.actor, tried), self.rollouts, self.validation_steps)
@@ -124,6 +125,7 @@ class SubspaceOfPolicies(Method):
         if not better:
             self.net.shrink()
         self.alphas[self.task] = tried[best if better else best_old]
+        return None if better else "the old policies earn as much, and the new one is dropped."
 
     @torch.no_grad()
     def _best_by_critic(self, learner: "ContinualSAC", count: int, old: bool) -> Tensor:

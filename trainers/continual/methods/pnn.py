@@ -1,7 +1,7 @@
 """Progressive neural networks."""
 
 from itertools import pairwise
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from stable_baselines3.sac.policies import Actor
@@ -22,6 +22,8 @@ class ProgressiveNetworks(Method):
 
     :param hidden: size of the hidden layers of a column; there are as many as in the policy
     """
+
+    needs_layers: ClassVar[bool] = True
 
     def __init__(self, *args: Any, hidden: int = 96, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

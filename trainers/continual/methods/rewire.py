@@ -1,6 +1,6 @@
 """Rewiring of neurons: a permutation of the hidden neurons for every task."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
@@ -55,6 +55,8 @@ class Rewire(Method):
     :param threshold: by which share of its size the return must grow for the task to be kept
     :param select_episodes: episodes in which each mode is tried
     """
+
+    needs_layers: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -116,9 +118,9 @@ class Rewire(Method):
             total = total + self.coefficient * self.net.misalignment()
         return total
 
-    def after_task(self, learner: "ContinualSAC", judge: Judge) -> None:
+    def after_task(self, learner: "ContinualSAC", judge: Judge) -> str | None:
         slot = self.task % self.slots
-        kept = self._wiring_now(0)
+        kept, told = self._wiring_now(0), None
         if self.task > 0:
             tried = [self._actor(self._wiring_now(k), self.net.head) for k in range(self.net.modes)]
             earned = [float(judge.returns(actor, self.select_episodes).mean()) for actor in tried]
@@ -127,12 +129,14 @@ class Rewire(Method):
                 self.net.roll_back()
                 self.net.head.load_state_dict(self.heads[slot].state_dict())
                 kept = self._wiring(slot)
+                told = f"no wiring earns as much as before ({max(earned):.4g} < {self.before:.4g}), and it is undone."
             for wiring in range(min(self.task, self.slots)):
                 for own, new in zip(self.wirings, self.net.follow(self._wiring(wiring)), strict=True):
                     own.data[wiring] = new
         self.net.consolidate()
         self.net.set_wiring(kept)
         self._keep(slot, kept)
+        return told
 
     def actor_for(self, task: int) -> Actor:
         """A plain network, wired for the task; for one to come, as the last, or as that which it repeats."""
