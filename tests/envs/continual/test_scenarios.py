@@ -130,7 +130,7 @@ def test_a_scenario_of_ones_own(tmp_path: Path) -> None:
         ("1_000", "-3", "n_timesteps must be a whole number of at least 1, but is -3"),
         ("1_000", "many", "n_timesteps must be a whole number of at least 1, but is 'many'"),
         ("- normal", "- nromal", r"tasks\[0\]: Ant has no perturbation 'nromal'. Did you mean 'normal'"),
-        ("- normal", "- 3", r"tasks\[0\] must be a string or a mapping, but is 3"),
+        ("- normal", "- [3]", r"tasks\[0\] must be a string, a number or a mapping, but is \[3\]"),
         ("name: broken", "nme: broken", r"tasks\[2\]: unknown key 'nme'. Did you mean 'name'"),
         ("{name: broken, ", "{", r"tasks\[2\]: the key 'name' is missing"),
         ("DamagedHopper-v0", "DamagedHoper-v0", r"tasks\[3\]: unknown environment 'DamagedHoper-v0'. Did you mean"),
@@ -148,6 +148,13 @@ def test_errors_name_file_and_key(old: str, new: str, message: str, tmp_path: Pa
         load_scenario(str(path))
     assert str(path) in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_tasks_can_be_numbers(tmp_path: Path) -> None:
+    path = tmp_path / "gravities.yml"
+    path.write_text("{env: Pendulum-v1, argument: g, tasks: [10, 3.5]}")
+    tasks = load_scenario(str(path)).tasks
+    assert [(task.name, task.env_kwargs) for task in tasks] == [("10", {"g": 10}), ("3.5", {"g": 3.5})]
 
 
 def test_not_a_mapping_and_not_there(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from envs.continual.scenarios import Task
 from trainers import checkpoint
@@ -84,7 +85,12 @@ def test_every_task_is_played_before_the_first_and_after_each(scenario: str, tmp
     told = _state(tmp_path / "run")[1]["steps"]
     # Two environments play one episode of 20 steps each; the third task's actor differs from the first's after it is learned.
     assert told == {"train": 360, "selection": 0, "evaluation": 40 * (2 + 2 + 3 + 3)}
-    assert (tmp_path / "run/heatmap.png").stat().st_size > 1000
+    for picture in ("heatmap.png", "curve.png"):
+        assert (tmp_path / "run" / picture).stat().st_size > 1000
+    scalars = EventAccumulator(str(tmp_path / "run")).Reload()
+    told = {name: [event.value for event in scalars.Scalars(f"continual/{name}")] for name in ("performance", "forgetting")}
+    np.testing.assert_allclose(told["performance"], [returns[i, :i].mean() for i in (1, 2, 3)], rtol=1e-6)
+    assert told["forgetting"] == [0.0, 0.0, 0.0]
 
 
 def test_selection_is_counted(scenario: str, tmp_path: Path) -> None:
