@@ -155,18 +155,19 @@ def film(model: Any, env_id: str, env_kwargs: dict[str, Any], config: EvaluateCo
 
 
 def _drawable(env_id: str, env_kwargs: dict[str, Any]) -> gymnasium.Env[Any, Any]:
-    """The environment with pictures. Where OpenGL is missing, one of Gymnasium's robots is drawn in software as our robot of
-    that name, which undamaged is the same, number for number."""
+    """The environment with pictures. Where OpenGL is missing, our robots are drawn in software, and in place of one of
+    Gymnasium's ours of that name, which undamaged is the same, number for number."""
     env = gymnasium.make(env_id, **(env_kwargs | {"render_mode": "rgb_array"}))
-    twin = f"Damaged{env_id.removesuffix('-v5')}-v0"
-    if not env_id.endswith("-v5") or twin not in gymnasium.registry:
+    twin = f"Damaged{env_id.removesuffix('-v5')}-v0" if env_id.endswith("-v5") else env_id
+    if not twin.startswith("Damaged") or twin not in gymnasium.registry or "renderer" in env_kwargs:
         return env
     try:
         env.reset()
         env.render()
     except Exception as error:  # MuJoCo's own, or one of whatever it draws with
-        missing = f"{env_id} cannot be drawn with OpenGL here ({type(error).__name__})"
-        print(f"{missing}; this is {twin}, the same robot, drawn in software.")
+        name = type(error.__cause__ or error).__name__
+        instead = "it is drawn in software" if twin == env_id else f"this is {twin}, the same robot, drawn in software"
+        print(f"{env_id} cannot be drawn with OpenGL here ({name}); {instead}.")
         return gymnasium.make(twin, **(env_kwargs | {"render_mode": "rgb_array", "renderer": "software"}))
     return env
 

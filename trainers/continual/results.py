@@ -63,11 +63,12 @@ def finish(run: ContinualRun) -> None:
     matrix = run.matrix()
     title = f"{run.config.method} on {run.scenario.name}, {run.metric}"
     write_atomically(run.folder / "heatmap.png", heat_map([(title, matrix)], told["tasks"]))
-    write_atomically(run.folder / "curve.png", training_curve(run.curve, told["tasks"], run.budget, run.metric))
+    if run.curve:  # else no episode has ended
+        write_atomically(run.folder / "curve.png", training_curve(run.curve, told["tasks"], run.budget, run.metric))
     print(", ".join(f"{name} {value:.3g}" for name, value in summary(matrix[1:]).items())
           + f"; {size.inference:,} numbers to act, {size.train:,} to learn on; environment steps: "
           + ", ".join(f"{value:,} {name}" for name, value in run.steps.items()))  # fmt: skip
-    print(f"Pictures: {run.folder / 'heatmap.png'}, curve.png. See it: python -m trainers.continual play {run.folder}. "
+    print(f"Picture: {run.folder / 'heatmap.png'}. See it: python -m trainers.continual play {run.folder}. "
           f"Compare methods: python -m trainers.continual report {run.folder.parent}")  # fmt: skip
 
 

@@ -35,8 +35,10 @@ class Tally(BaseCallback):
     def rows(self, points: int = 10) -> list[dict[str, Any]]:
         """Mean return and success of the episodes that ended, in up to so many groups by time."""
         rows = []
-        for group in np.array_split(np.array(self.ended).reshape(-1, 3), points):
-            if len(group):
+        ended = np.array(self.ended).reshape(-1, 3)
+        for moments in np.array_split(np.unique(ended[:, 0]), points):
+            if len(moments):
+                group = ended[np.isin(ended[:, 0], moments)]
                 row = {"task": self.task, "steps": int(group[-1, 0]), "return": float(group[:, 1].mean())}
                 if np.isfinite(group[:, 2]).all():
                     row["success"] = float(group[:, 2].mean())

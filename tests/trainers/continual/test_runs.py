@@ -85,6 +85,8 @@ def test_every_task_is_played_before_the_first_and_after_each(scenario: str, tmp
     told = _state(tmp_path / "run")[1]["steps"]
     # Two environments play one episode of 20 steps each; the third task's actor differs from the first's after it is learned.
     assert told == {"train": 360, "selection": 0, "evaluation": 40 * (2 + 2 + 3 + 3)}
+    with open(tmp_path / "run/curve.csv") as file:  # both environments end their episodes at once
+        assert [int(row["steps"]) for row in csv.DictReader(file)] == list(range(40, 361, 40))
     for picture in ("heatmap.png", "curve.png"):
         assert (tmp_path / "run" / picture).stat().st_size > 1000
     scalars = EventAccumulator(str(tmp_path / "run")).Reload()
