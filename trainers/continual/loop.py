@@ -320,11 +320,11 @@ def _build(config: ContinualConfig, make_actor: Callable[[], Actor], n_tasks: in
         raise ValueError(
             f"The method '{config.method}' works on the layers of MlpPolicy; with {config.policy} go {', '.join(ANY_POLICY)}."
         )
-    known = inspect.signature(cls).parameters
+    known = {name: p.default for name, p in inspect.signature(cls).parameters.items() if p.kind is p.KEYWORD_ONLY}
     for name, value in config.arguments.items():
         if name not in known:
             raise ValueError(f"The method '{config.method}' has no option '{name}'.")
-        if isinstance(known[name].default, int | float) and not isinstance(value, int | float):
+        if isinstance(known[name], int | float) and not isinstance(value, int | float):
             raise ValueError(f"The method '{config.method}' takes a number for {name}, not {value!r}.")
     try:
         return cls(make_actor, n_tasks, **config.arguments)

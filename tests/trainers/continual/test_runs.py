@@ -253,6 +253,7 @@ def test_published_options_stand_over_those_of_the_family() -> None:
         (["--profile", "fast"], "published or quick"),
         (["--policy", "HebbianPolicy"], "MlpPolicy or SpikingPolicy"),
         (["--arguments", "taus:1"], "no option 'taus'"),
+        (["--arguments", "n_tasks:3"], "no option 'n_tasks'"),
         (["--arguments", "tau:0"], "tau=0 must be positive"),
         (["--physics", "warp", "--scenario", "ant/transfer"], "Unknown physics 'warp'"),
         (["--n-envs", "0"], "n_envs=0 must be at least 1"),
