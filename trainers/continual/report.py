@@ -55,7 +55,7 @@ def compare(config: ReportConfig) -> list[Row]:
               f"a share of {first.budget / first.published:.2g} of the scenario's")  # fmt: skip
         print(to_text(own, hidden=("scenario",)))
         if references is not None and {"performance / R", "performance, chance 0"}.isdisjoint(own[0]):
-            print(f"Nothing in shares of what {REFERENCE} earns: in some task that is below 0, and no more than untrained.")
+            print(f"Nothing in shares of what {REFERENCE} earns: in some task that is not above 0, nor above untrained.")
         panels = [(f"{m}, {_seeds(len(r))}", np.mean([x.matrix for x in r], axis=0)) for m, r in methods.items()]
         name = f"heatmaps{'' if len(groups) == 1 else f'_{i + 1}'}.png"
         write_atomically(out / name, heat_map(panels, first.tasks))

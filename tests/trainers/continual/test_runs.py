@@ -137,7 +137,7 @@ def test_methods_are_compared_with_the_reference(scenario: str, tmp_path: Path, 
     assert main(["report", str(tmp_path / "runs")]) == 0
     told = capsys.readouterr().out
     assert "sac_n" in told
-    assert "and no more than untrained" not in told
+    assert "nor above untrained" not in told
     with open(tmp_path / "runs/table.csv") as file:
         rows = {row["method"]: row for row in csv.DictReader(file)}
     assert float(rows["sac_n"]["performance, chance 0"]) == pytest.approx(1.0)
