@@ -128,9 +128,9 @@ def test_recurrent_policy_learns_to_remember() -> None:
 
     kwargs = {"net_arch": [16], "decoder": "membrane", "decoder_kwargs": {"decay": 1.0}}
     model = RecurrentPPO(
-        "SpikingRecurrentPolicy", Recall(), n_steps=256, batch_size=256, learning_rate=1e-2, seed=0, policy_kwargs=kwargs
+        "SpikingRecurrentPolicy", Recall(), n_steps=256, batch_size=256, learning_rate=5e-3, seed=0, policy_kwargs=kwargs
     )
-    model.learn(3000)
+    model.learn(4000)
     env = Recall()
     total = 0.0
     for episode in range(20):
