@@ -14,6 +14,8 @@ from trainers.checkpoint import CheckpointError
 from trainers.config import Options
 from trainers.devices import use_all_cores
 
+VIDEOS = (".mp4", ".gif")
+
 
 @dataclass
 class EvaluateConfig:
@@ -60,17 +62,19 @@ def evaluate(config: EvaluateConfig) -> None:
     """Play the episodes, count, and draw."""
     if config.episodes < 1:
         raise ValueError(f"episodes={config.episodes} must be at least 1.")
-    for name, value, suffixes in (
-        ("video", config.video, (".mp4", ".gif")),
-        ("raster", config.raster, (".png", ".pdf", ".svg")),
-    ):
-        if value is not None and Path(value).suffix not in suffixes:
-            raise ValueError(f"{name}='{value}' must end in {', '.join(suffixes[:-1])} or {suffixes[-1]}.")
+    check_suffix("video", config.video, VIDEOS)
+    check_suffix("raster", config.raster, (".png", ".pdf", ".svg"))
     use_all_cores()
     if Path(config.path).is_file():
         _evaluate_zip(config)
     else:
         _evaluate_run(config)
+
+
+def check_suffix(name: str, path: str | None, suffixes: tuple[str, ...]) -> None:
+    """ValueError for a file that is to be written and is none of these kinds."""
+    if path is not None and Path(path).suffix not in suffixes:
+        raise ValueError(f"{name}='{path}' must end in {', '.join(suffixes[:-1])} or {suffixes[-1]}.")
 
 
 def _evaluate_run(config: EvaluateConfig) -> None:

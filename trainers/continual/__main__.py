@@ -9,7 +9,7 @@ import yaml
 from stable_baselines3.common.logger import TensorBoardOutputFormat
 
 import envs  # noqa: F401  (registers the environments)
-from envs.continual.scenarios import is_file
+from envs.continual.scenarios import load_scenario, scenario_names
 from trainers.checkpoint import CheckpointError, write_atomically
 from trainers.config import check_resumable
 from trainers.continual.config import FREE, ContinualConfig, StudyConfig, parse, read_config, to_plain
@@ -22,7 +22,7 @@ USAGE = """python -m trainers.continual --method rewire --scenario halfcheetah/f
 python -m trainers.continual --method rewire --scenario halfcheetah/forgetting --profile quick
 python -m trainers.continual study --scenario halfcheetah/forgetting --profile quick    all methods, and their report
 python -m trainers.continual report runs/continual                                 compare methods
-python -m trainers.continual play runs/continual/rewire_ant_transfer_1 --video ant.mp4    see what was learned
+python -m trainers.continual play runs/continual/rewire_ant_transfer_1 --task 1 --video ant.mp4
 python -m trainers.continual scenarios                                             list the scenarios
 --help shows all options."""
 
@@ -65,8 +65,7 @@ def study(args: list[str]) -> int:
     from trainers.continual.report import ReportConfig, compare
 
     config = tyro.cli(StudyConfig, args=args, prog="python -m trainers.continual study")
-    name = Path(config.scenario).stem if is_file(config.scenario) else config.scenario
-    root = Path(config.folder or f"runs/continual_study/{name.replace('/', '_')}")
+    root = Path(config.folder or f"runs/continual_study/{load_scenario(config.scenario).name.replace('/', '_')}")
     methods = config.methods or (tuple(METHODS) if config.policy == "MlpPolicy" else ANY_POLICY)
     shared = ["--scenario", config.scenario, "--profile", config.profile, "--policy", config.policy, *config.flags]
     for seed in config.seeds:
@@ -104,8 +103,6 @@ def report(args: list[str]) -> int:
 
 
 def scenarios() -> int:
-    from envs.continual.scenarios import load_scenario, scenario_names
-
     for name in scenario_names():
         scenario = load_scenario(name)
         tasks = ", ".join(task.name for task in scenario.tasks)

@@ -167,12 +167,11 @@ def parse(args: list[str]) -> ContinualConfig:
     config = tyro.cli(
         ContinualConfig, args=args, default=default, prog="python -m trainers.continual", description=description
     )
-    if resume is not None:
-        check_resumable(default, config, resume, FREE)
-    else:
-        config = dataclasses.replace(config, arguments=default.arguments | config.arguments)
     if is_file(config.scenario):  # a run can be resumed from anywhere
         config = dataclasses.replace(config, scenario=str(Path(config.scenario).resolve()))
+    if resume is None:
+        return dataclasses.replace(config, arguments=default.arguments | config.arguments)
+    check_resumable(default, config, resume, FREE)
     return config
 
 

@@ -11,7 +11,7 @@ from policies.names import nearest
 from trainers.continual.config import read_config
 from trainers.continual.loop import ContinualRun
 from trainers.continual.worlds import MOST_COPIES, Player, make_world, play
-from trainers.evaluate import EvaluateConfig, film
+from trainers.evaluate import VIDEOS, EvaluateConfig, check_suffix, film
 
 
 @dataclass
@@ -49,8 +49,7 @@ def play_tasks(config: PlayConfig) -> None:
     """Print mean and standard deviation of the returns in each task, and its success where it can be solved."""
     if config.episodes < 1:
         raise ValueError(f"episodes={config.episodes} must be at least 1.")
-    if config.video is not None and Path(config.video).suffix not in (".mp4", ".gif"):
-        raise ValueError(f"video='{config.video}' must end in .mp4 or .gif.")
+    check_suffix("video", config.video, VIDEOS)
     folder = Path(config.run)
     run = ContinualRun(read_config(folder))
     run.open(folder, [])

@@ -49,8 +49,8 @@ def compare(config: ReportConfig) -> list[Row]:
         own.sort(key=lambda row: -float(row["performance"]))
         rows += own
         first = results[0]
-        others = {part for other in groups if other != key and other[0] == key[0] for part in other}
-        special = [part for part in key if others and part not in others and not part.endswith(" steps")]
+        alike = [other for other in groups if other[0] == first.scenario]
+        special = [part for part in key if not part.endswith(" steps") and any(part not in other for other in alike)]
         print(f"{', '.join([first.scenario, *special])}: {first.metric}, {len(first.tasks)} tasks of {first.budget:,} steps, "
               f"a share of {first.budget / first.published:.2g} of the scenario's")  # fmt: skip
         print(to_text(own, hidden=("scenario",)))
@@ -70,15 +70,14 @@ def compare(config: ReportConfig) -> list[Row]:
 
 def _by_method(results: list[Result]) -> dict[str, list[Result]]:
     """Runs by method and, where a method was run with several options, by those that differ; the last of equal runs."""
-    options: dict[str, list[list[str]]] = defaultdict(list)
+    common: dict[str, set[str]] = {}
     for result in results:
-        options[result.config.method].append(_options(result.config))
+        own = set(_options(result.config))
+        common[result.config.method] = common.get(result.config.method, own) & own
     found: dict[str, dict[int, Result]] = defaultdict(dict)
     for result in results:
         config = result.config
-        every = options[config.method]
-        differing = [option for option in _options(config) if not all(option in other for other in every)]
-        label = " ".join([config.method, *differing])
+        label = " ".join([config.method, *(o for o in _options(config) if o not in common[config.method])])
         if config.seed in found[label]:
             print(f"{label} was run twice with seed {config.seed}; the last of them by name is shown.")
         found[label][config.seed] = result
