@@ -9,7 +9,8 @@ from torch import Tensor
 from torch.nn import functional
 
 import policies  # noqa: F401  (the names of the spiking policies)
-from policies.precision import check_precision, to_bfloat16
+from policies.precision import check_precision
+from trainers.continual.critics import StackedCritics, is_stackable
 from trainers.continual.methods.base import Method
 
 
@@ -64,10 +65,12 @@ class ContinualSAC(SAC):
         super()._setup_model()
         if self._vec_normalize_env is not None:
             raise ValueError("ContinualSAC keeps what it sees in memories of its methods; leave out VecNormalize.")
-        if self.precision == "bfloat16":
-            nets: Any = (*self.critic.q_networks, *self.critic_target.q_networks)
-            for net in nets:
-                to_bfloat16(net, slice(1, -1))
+        if is_stackable(self.critic):
+            for name in ("critic", "critic_target"):
+                setattr(self.policy, name, StackedCritics(getattr(self.policy, name), self.precision).to(self.device))
+            self._create_aliases()
+        elif self.precision == "bfloat16":
+            raise ValueError("precision='bfloat16' is for critics that are MLPs; leave it at 'float32' for others.")
         self.critic.optimizer = torch.optim.Adam(self.critic.parameters(), lr=self.critic_learning_rate, fused=True)
         self.attach()
 

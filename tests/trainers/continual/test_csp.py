@@ -189,5 +189,5 @@ def test_half_of_the_environments_stay_on_the_old_face(count: int, old: list[int
 def test_its_critics_are_told_alpha_and_are_new(actors, learner) -> None:
     method = SubspaceOfPolicies(actors(), 4, **SMALL)
     critic = learner(method).critic
-    assert critic.q_networks[0][0].in_features == 5 + 4 + 2
+    assert critic.weights[0].shape[1] == 5 + 4 + 2
     assert method.new_critics
