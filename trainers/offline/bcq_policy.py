@@ -160,15 +160,29 @@ class BCQPolicy(BasePolicy):
         """What all networks take: observations (B, S), normalised."""
         return self.extract_features(observations, self.features_extractor)
 
-    def _predict(self, observation: Tensor, deterministic: bool = False) -> Tensor:  # type: ignore[override]
+    def candidates(self, observation: Tensor, deterministic: bool = False) -> tuple[Tensor, Tensor]:
+        """What networks see (B n, S) and do (B n, A) with each of the n candidates of each observation."""
         s = self.see(observation)
         batch = len(s)
         s = s.repeat_interleave(self.n_candidates, dim=0)
         proposed = self.vae.decode(s, self.latents.repeat(batch, 1)) if deterministic else self.vae.propose(s)
-        actions = self.shift(self.actor, s, proposed)
-        value = self.critics[0](torch.cat([s, actions], dim=1)).view(batch, self.n_candidates)
-        rows = torch.arange(batch, device=s.device)
-        return actions.view(batch, self.n_candidates, -1)[rows, value.argmax(dim=1)]
+        return s, self.shift(self.actor, s, proposed)
+
+    def _predict(self, observation: Tensor, deterministic: bool = False) -> Tensor:  # type: ignore[override]
+        s, actions = self.candidates(observation, deterministic)
+        value = self.critics[0](torch.cat([s, actions], dim=1)).view(-1, self.n_candidates)
+        rows = torch.arange(len(value), device=s.device)
+        return actions.view(*value.shape, -1)[rows, value.argmax(dim=1)]
+
+    def agreement(self, observation: Tensor) -> Tensor:
+        """How far both critics agree which candidates are better: the correlation of their values over the candidates of an
+        observation, (B,). Near 0 the choice between them is noise."""
+        values = torch.stack(self.values(self.critics, *self.candidates(observation, deterministic=True)))
+        values = values.view(2, -1, self.n_candidates)
+        apart = values - values[:, :, :1]  # exactly 0 where all are equal, as a mean's rounding is not
+        apart = apart - apart.mean(dim=2, keepdim=True)
+        apart = apart / apart.norm(dim=2, keepdim=True).clamp(min=1e-12)
+        return apart.prod(dim=0).sum(dim=1)
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
         own = ("net_arch", "vae_arch", "phi", "n_candidates", "coding", "coding_steps")

@@ -87,6 +87,22 @@ def costs_of(model: OfflineAlgorithm, seed: int = 0, episodes: int = 1, steps: i
     return actor, Cost(macs, synops, ann_macs, max(c.steps for c in passes.values()), actor.rate)
 
 
+@torch.no_grad()
+def agreement_of(model: OfflineAlgorithm, seed: int = 0, steps: int = 50) -> float:
+    """How far BCQ's critics agree (`BCQPolicy.agreement`), mean over what it sees in so many steps; NaN for others."""
+    if not isinstance(model.policy, BCQPolicy):
+        return float("nan")
+    assert model.env is not None
+    model.env.seed(seed)
+    observations: Any = model.env.reset()
+    found = []
+    for _ in range(steps):
+        seen: Any = model.policy.obs_to_tensor(observations)[0]
+        found.append(model.policy.agreement(seen).mean())
+        observations, *_ = model.env.step(model.predict(observations, deterministic=True)[0])
+    return float(torch.stack(found).mean())
+
+
 def _pass_cost(card: EnergyCard | None, net: nn.Module) -> Cost:
     """Of one pass of a network; without a card it does not spike."""
     if card is None:
@@ -153,6 +169,7 @@ def _row(key: tuple[str, ...], runs: list[tuple[TrainConfig, OfflineAlgorithm]],
     if reference.get("behavior_return") is not None:
         low, high = reference["random_return"], reference["behavior_return"]
         row |= {"score": float(100 * (means.mean() - low) / (high - low))}
+    row["agreement"] = float(np.mean([agreement_of(model, config.seed) for _, model in runs]))
     if config.energy:
         actor, decision = costs_of(runs[0][1], config.seed)
         row |= {"T": decision.steps, "rate": actor.rate, "actor_nJ": actor.nanojoules, "actor_ratio": actor.ratio}
@@ -161,13 +178,15 @@ def _row(key: tuple[str, ...], runs: list[tuple[TrainConfig, OfflineAlgorithm]],
 
 
 HEADINGS = {
-    "label": "mode", "environment": "environment", "seeds": "seeds", "return": "return", "score": "score %", "T": "T",
+    "label": "mode", "environment": "environment", "seeds": "seeds", "return": "return", "score": "score %",
+    "agreement": "critics agree", "T": "T",
     "rate": "spikes", "actor_nJ": "actor nJ", "actor_ratio": "x ANN", "decision_uJ": "decision uJ",
     "decision_ratio": "x ANN", "published": "published",
 }  # fmt: skip
 NOTE = (
-    "score: 0 is random actions, 100 the policy that filled the dataset, without its noise. spikes: per neuron and step of "
-    "the actor. x ANN: how many times the energy the same layers need without spikes. A decision of BCQ passes proposal, "
+    "score: 0 is random actions, 100 the policy that filled the dataset, without its noise. critics agree: correlation of "
+    "the two critics' values over the candidates of an observation; near 0 the choice is noise. spikes: per neuron and step "
+    "of the actor. x ANN: how many times the energy the same layers need without spikes. A decision of BCQ passes proposal, "
     "actor and critic for each of its candidates."
 )
 
@@ -178,7 +197,7 @@ def _texts(row: Row) -> list[str]:
         if name == "return":
             return f"{value:,.1f}" + (f" +- {row['spread']:,.1f}" if row["seeds"] > 1 else "")
         if isinstance(value, float):
-            return "" if np.isnan(value) else f"{value:,.3f}" if name == "rate" else f"{value:,.1f}"
+            return "" if np.isnan(value) else f"{value:,.3f}" if name in ("rate", "agreement") else f"{value:,.1f}"
         return str(value)
 
     return [cell(name) for name in HEADINGS]

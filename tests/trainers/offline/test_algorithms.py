@@ -241,3 +241,22 @@ def test_bad_arguments(bandit: OfflineDataset, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no dataset to learn from"):
         BC.load(tmp_path / "bc").learn(2)
     assert isinstance(model.policy, nn.Module)
+
+
+@pytest.mark.parametrize("policy", ["MlpPolicy", "SpikingPolicy"])
+def test_critics_agree_as_far_as_their_values_correlate(policy: str, bandit: OfflineDataset) -> None:
+    own = BCQ(policy, dataset=bandit, policy_kwargs=_kwargs(BCQ, n_candidates=20)).policy
+    seen = torch.as_tensor(STATES)
+    with torch.no_grad():
+        agreed = own.agreement(seen).numpy()
+        values = [q.view(len(STATES), 20).numpy() for q in own.values(own.critics, *own.candidates(seen, deterministic=True))]
+        with np.errstate(invalid="ignore"):  # spikes may be the same for all candidates; then there is nothing to agree about
+            expected = np.nan_to_num([np.corrcoef(*pair)[0, 1] for pair in zip(*values, strict=True)])
+        np.testing.assert_allclose(agreed, expected, atol=1e-4)
+        assert 0 < np.abs(expected).max() < 1
+        own.critics[1] = own.critics[0]
+        distinct = torch.as_tensor([len(np.unique(q)) > 1 for q in values[0]])
+        np.testing.assert_allclose(own.agreement(seen)[distinct], 1.0, atol=1e-5)
+        for parameter in own.critics.parameters():
+            parameter.zero_()
+        assert own.agreement(seen).tolist() == [0.0] * len(STATES)  # equal values tell nothing

@@ -71,6 +71,8 @@ def test_from_the_behaviour_to_the_table(place: Path, capsys: pytest.CaptureFixt
     assert (table["acsf"]["T"], table["bc"]["T"]) == ("4", "1")
     assert float(table["acsf"]["decision_uJ"]) > 0.1 * float(table["acsf"]["actor_nJ"])  # 100 candidates
     assert 0 < float(table["acsf"]["rate"]) < 1
+    assert -1 <= float(table["acsf"]["agreement"]) <= 1
+    assert table["bc"]["agreement"] == ""
     _, model = load_run(run)
     returns = model.evaluate(2, 1000).mean()
     scores = [float(table["acsf"][name]) for name in ("return", "score")]
