@@ -45,5 +45,10 @@ class StackedCritics(BaseModel):
 
 
 def is_stackable(critic: ContinuousCritic) -> bool:
-    """Whether it is made of MLPs; spiking critics are not."""
-    return all(isinstance(net, nn.Sequential) and len(net) > 1 for net in critic.q_networks)
+    """Whether it is made of MLPs with nothing to learn between their linear layers; spiking critics are not."""
+    return all(
+        isinstance(net, nn.Sequential)
+        and len(net) > 1
+        and all(isinstance(layer, nn.Linear) or not list(layer.parameters()) for layer in net)
+        for net in critic.q_networks
+    )

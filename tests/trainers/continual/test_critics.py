@@ -66,6 +66,7 @@ def test_only_hidden_products_are_rounded() -> None:
     assert {p.grad.dtype for p in half.parameters()} == {torch.float32}
 
 
-def test_spiking_critics_stay_separate() -> None:
+def test_other_critics_stay_separate() -> None:
     assert is_stackable(critic())
+    assert not is_stackable(critic(activation_fn=nn.PReLU))
     assert not is_stackable(critic("SpikingPolicy", critic="spiking"))
