@@ -161,3 +161,15 @@ def test_rates_and_whose_parameters_they_move(actors, learner, judge) -> None:
 def test_bad_arguments(kwargs: dict, message: str, actors, learner) -> None:
     with pytest.raises(ValueError, match=message):
         learner(FineTuneOne(actors(), 2), **kwargs)
+
+
+def test_spiking_critics_learn_in_float32_alone(actors, learner, judge) -> None:
+    method = FineTuneOne(actors("SpikingPolicy"), 2)
+    method.before_task(0, judge())
+    networks = {"net_arch": [16, 16], "critic": "spiking"}
+    with pytest.raises(ValueError, match="precision='bfloat16' is for critics that are MLPs"):
+        learner(method, "SpikingPolicy", precision="bfloat16", policy_kwargs=networks)
+    own = learner(method, "SpikingPolicy", policy_kwargs=networks)
+    before = [parameter.clone() for parameter in own.critic.parameters()]
+    own.learn(60)
+    assert any(not torch.equal(a, b) for a, b in zip(before, own.critic.parameters(), strict=True))
