@@ -38,10 +38,11 @@ class StackedCritics(BaseModel):
         """The value (B, 1) by each critic."""
         features = self.extract_features(obs, self.features_extractor)  # type: ignore[arg-type]
         pair = torch.cat([features, actions], dim=1)
-        h = torch.baddbmm(self.biases[0], pair.expand(len(self.weights[0]), -1, -1), self.weights[0])
-        for activation, w, b in zip(self.activations[:-1], self.weights[1:-1], self.biases[1:-1], strict=True):
+        weights, biases = list(self.weights), list(self.biases)  # a slice of a ParameterList is a new module
+        h = torch.baddbmm(biases[0], pair.expand(len(weights[0]), -1, -1), weights[0])
+        for activation, w, b in zip(self.activations[:-1], weights[1:-1], biases[1:-1], strict=True):
             h = torch.baddbmm(b.to(self.hidden), activation(h).to(self.hidden), w.to(self.hidden))
-        return torch.baddbmm(self.biases[-1], self.activations[-1](h).float(), self.weights[-1]).unbind()
+        return torch.baddbmm(biases[-1], self.activations[-1](h).float(), weights[-1]).unbind()
 
 
 def is_stackable(critic: ContinuousCritic) -> bool:

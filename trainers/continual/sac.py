@@ -1,10 +1,12 @@
 """SAC whose actor belongs to a continual method."""
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 from stable_baselines3 import SAC
+from stable_baselines3.common.type_aliases import ReplayBufferSamples
 from stable_baselines3.common.utils import polyak_update
 from stable_baselines3.sac.policies import Actor
 from torch import Tensor
@@ -14,6 +16,9 @@ import policies  # noqa: F401  (the names of the spiking policies)
 from policies.precision import check_precision
 from trainers.continual.critics import StackedCritics, is_stackable
 from trainers.continual.methods.base import Method
+
+SAMPLED_AT_ONCE = 64
+"""Batches, at most."""
 
 
 class ContinualSAC(SAC):
@@ -73,6 +78,8 @@ class ContinualSAC(SAC):
             self._create_aliases()
         elif self.precision == "bfloat16":
             raise ValueError("precision='bfloat16' is for critics that are MLPs; leave it at 'float32' for others.")
+        if self.log_ent_coef is not None:
+            self.ent_coef_optimizer = torch.optim.Adam([self.log_ent_coef], lr=self.lr_schedule(1.0), fused=True)
         self.critic.optimizer = torch.optim.Adam(self.critic.parameters(), lr=self.critic_learning_rate, fused=True)
         self.attach()
 
@@ -89,18 +96,24 @@ class ContinualSAC(SAC):
         self.policy.set_training_mode(True)
         sums: dict[str, Any] = {}
         counts: dict[str, int] = {}
-        for _ in range(gradient_steps):
-            for name, value in self.update(batch_size).items():
-                sums[name] = sums.get(name, 0.0) + value
-                counts[name] = counts.get(name, 0) + 1
+        for first in range(0, gradient_steps, SAMPLED_AT_ONCE):
+            for batch in self.sample(min(SAMPLED_AT_ONCE, gradient_steps - first), batch_size):
+                for name, value in self.update(batch).items():
+                    sums[name] = sums.get(name, 0.0) + value
+                    counts[name] = counts.get(name, 0) + 1
         for name, total in sums.items():
             self.logger.record(name, float(total) / counts[name])
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
 
-    def update(self, batch_size: int) -> dict[str, Tensor]:
-        """One update of the critics, and every `policy_delay` of them one of actor and temperature; what to log."""
+    def sample(self, batches: int, batch_size: int) -> Iterator[ReplayBufferSamples]:
+        """So many batches, looked up together, which costs little more than one."""
         assert self.replay_buffer is not None
-        batch = self.replay_buffer.sample(batch_size)
+        together = self.replay_buffer.sample(batches * batch_size)
+        parts = [[None] * batches if field is None else field.split(batch_size) for field in together]
+        return (ReplayBufferSamples(*fields) for fields in zip(*parts, strict=True))
+
+    def update(self, batch: ReplayBufferSamples) -> dict[str, Tensor]:
+        """One update of the critics, and every `policy_delay` of them one of actor and temperature; what to log."""
         temperature = self.ent_coef_tensor if self.log_ent_coef is None else self.log_ent_coef.detach().exp()
         with torch.no_grad():
             next_observations = self.method.redraw(batch.next_observations)
@@ -124,7 +137,6 @@ class ContinualSAC(SAC):
 
     def _update_actor(self, observations: Tensor, temperature: Tensor) -> dict[str, Tensor]:
         actions, log_prob = draw(self.actor, observations)
-        self.critic.requires_grad_(False)
         values = torch.cat(self.critic(observations, actions), 1).amin(1)
         loss = (temperature * log_prob - values).mean()
         losses = {"train/actor_loss": loss.detach()}
@@ -133,8 +145,7 @@ class ContinualSAC(SAC):
             losses["continual/regularization"] = extra.detach()
             loss = loss + extra
         self.actor.optimizer.zero_grad()
-        loss.backward()
-        self.critic.requires_grad_(True)
+        loss.backward(inputs=self.actor.optimizer.param_groups[0]["params"])  # and not the critics'
         self.method.constrain()
         self.actor.optimizer.step()
         if self.log_ent_coef is not None and self.ent_coef_optimizer is not None:

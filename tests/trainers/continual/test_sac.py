@@ -57,7 +57,7 @@ def test_an_update_is_that_of_the_equations(n_steps: int, model) -> None:
     assert 0 < batch.dones.sum() < 32
     np.random.seed(3)  # noqa: NPY002
     torch.manual_seed(4)
-    own.update(32)
+    own.update(own.replay_buffer.sample(32))
 
     torch.manual_seed(4)
     with torch.no_grad():
@@ -107,7 +107,8 @@ def test_without_noise_and_entropy_an_update_is_that_of_stable_baselines(model) 
     other.actor.optimizer = torch.optim.SGD(other.actor.parameters(), lr=0.02)
     for algorithm in (own, other):
         np.random.seed(3)  # noqa: NPY002
-        algorithm.train(3, 8)
+        for _ in range(3):  # one by one, since several batches are drawn together
+            algorithm.train(1, 8)
     learned = separate_critics(own.policy)
     for name, value in other.policy.state_dict().items():
         torch.testing.assert_close(learned[name], value, rtol=1e-4, atol=1e-6, msg=name)
@@ -118,7 +119,7 @@ def test_how_often_actors_and_targets_are_updated(model) -> None:
     acted, moved = [], []
     for i in range(9):
         before = own.critic_target.weights[0].clone()
-        acted.append("train/actor_loss" in own.update(8))
+        acted.append("train/actor_loss" in own.update(own.replay_buffer.sample(8)))
         if not torch.equal(before, own.critic_target.weights[0]):
             moved.append(i)
     assert np.flatnonzero(acted).tolist() == [0, 3, 6]
