@@ -20,7 +20,8 @@ class BCQ(OfflineAlgorithm):
         VAE:     mean (a' - a)^2 + 0.5 KL,   KL = -0.5 mean(1 + log std^2 - mean^2 - std^2)
         critics: sum_k mean (Q_k(s, a) - y)^2,   y = r + gamma (1 - terminated) max over 10 candidates a' at s' of
                  lmbda min_k Q'_k(s', a') + (1 - lmbda) max_k Q'_k(s', a')
-        actor:   -mean Q1(s, pi(s, VAE(s)))
+                 with V (`state_value` of `BCQPolicy`): Q_k = V(s) + A_k(s, a), V fixed in this, plus mean (V(s) - y)^2
+        actor:   -mean Q1(s, pi(s, VAE(s))), or A1
         targets: move by tau towards critics and actor
 
     Terminations end the bootstrapping, time limits do not. The arguments are those of `OfflineAlgorithm`, and:
@@ -74,12 +75,16 @@ class BCQ(OfflineAlgorithm):
         target = self._target(s_next, batch)
         q1, q2 = policy.values(policy.critics, s, batch.actions)
         critic_loss = functional.mse_loss(q1, target) + functional.mse_loss(q2, target)
-        self._step("critics", critic_loss)
         values = {
             "train/vae_loss": (reconstruction + 0.5 * kl).detach(),
             "train/critic_loss": critic_loss.detach(),
             "train/q": q1.detach().mean(),
         }
+        if policy.state_value:
+            state_loss = functional.mse_loss(policy.critics[2](s), target)
+            values["train/state_value_loss"] = state_loss.detach()
+            critic_loss = critic_loss + state_loss
+        self._step("critics", critic_loss)
         if self.block and (self.num_timesteps // self.block) % 2 == 0:
             return values
         values["train/actor_loss"] = self._improve(s)

@@ -75,7 +75,14 @@ class BCQPolicy(BasePolicy):
     :param phi: largest shift, as a multiple of half the actions' range
     :param coding: "none", or "adaptive" for ACSF's coders around MLPs that do not spike (`AdaptiveMlp`)
     :param coding_steps: T of these coders
+    :param state_value: an MLP V learns the targets from states alone, and the critics what it leaves: Q_k = V(s) + A_k(s, a).
+        V is the same for all candidates, so that acting takes none of it. Spiking critics need it: their jumps go to what
+        differs most, and values differ far less between the candidates than between states (cf. the common-mode errors of
+        spiking Q-networks, Xu et al. 2026)
     """
+
+    critics: nn.ModuleList
+    """Q1 and Q2, or A1, A2 and V."""
 
     def __init__(
         self,
@@ -88,6 +95,7 @@ class BCQPolicy(BasePolicy):
         n_candidates: int = 100,
         coding: str = "none",
         coding_steps: int = 4,
+        state_value: bool = False,
         normalize_images: bool = True,
         optimizer_class: type[torch.optim.Optimizer] = torch.optim.Adam,
         optimizer_kwargs: dict[str, Any] | None = None,
@@ -115,7 +123,7 @@ class BCQPolicy(BasePolicy):
         assert isinstance(action_space, spaces.Box)
         self.net_arch, self.vae_arch = list(net_arch), list(vae_arch)
         self.phi, self.n_candidates = phi, n_candidates
-        self.coding, self.coding_steps = coding, coding_steps
+        self.coding, self.coding_steps, self.state_value = coding, coding_steps, state_value
         self.actions = action_space.shape[0]
         self._build(lr_schedule)
 
@@ -137,6 +145,8 @@ class BCQPolicy(BasePolicy):
         self.vae = VAE(encoder, self.make_net(size + latent, self.actions, self.vae_arch, "vae"), latent)
         self.actor = self.make_net(pair, self.actions, self.net_arch, "actor")
         self.critics = nn.ModuleList(self.make_critics(pair))
+        if self.state_value:
+            self.critics.append(nn.Sequential(*create_mlp(size, 1, self.net_arch)))
         self.actor_target, self.critics_target = copy.deepcopy(self.actor), copy.deepcopy(self.critics)
         for module in (self.actor_target, self.critics_target):
             module.requires_grad_(False)
@@ -152,9 +162,12 @@ class BCQPolicy(BasePolicy):
         return (a + self.phi * torch.tanh(actor(torch.cat([s, a], dim=1)))).clamp(-1.0, 1.0)
 
     def values(self, critics: nn.ModuleList, s: Tensor, a: Tensor) -> tuple[Tensor, Tensor]:
-        """Q1 and Q2 (B, 1)."""
-        pair = torch.cat([s, a], dim=1)
-        return critics[0](pair), critics[1](pair)
+        """Q1 and Q2 (B, 1); what V adds to both learns nothing from their losses."""
+        q1, q2 = (critic(torch.cat([s, a], dim=1)) for critic in critics[:2])
+        if self.state_value:
+            v = critics[2](s).detach()
+            q1, q2 = q1 + v, q2 + v
+        return q1, q2
 
     def see(self, observations: Tensor) -> Tensor:
         """What all networks take: observations (B, S), normalised."""
@@ -185,7 +198,7 @@ class BCQPolicy(BasePolicy):
         return apart.prod(dim=0).sum(dim=1)
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
-        own = ("net_arch", "vae_arch", "phi", "n_candidates", "coding", "coding_steps")
+        own = ("net_arch", "vae_arch", "phi", "n_candidates", "coding", "coding_steps", "state_value")
         return super()._get_constructor_parameters() | {name: getattr(self, name) for name in own}
 
 

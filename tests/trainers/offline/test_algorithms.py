@@ -34,7 +34,12 @@ def _kwargs(cls: type, **others: Any) -> dict[str, Any]:
 @pytest.mark.parametrize("policy", ["MlpPolicy", "SpikingPolicy"])
 @pytest.mark.parametrize(
     ("cls", "arguments"),
-    [(BCQ, {"policy_kwargs": {"phi": 0.3}}), (TD3BC, {"alpha": 10.0}), (IQL, {"beta": 10.0, "expectile": 0.9})],
+    [
+        (BCQ, {"policy_kwargs": {"phi": 0.3}}),
+        (BCQ, {"policy_kwargs": {"phi": 0.3, "state_value": True}}),
+        (TD3BC, {"alpha": 10.0}),
+        (IQL, {"beta": 10.0, "expectile": 0.9}),
+    ],
 )
 def test_the_best_action_of_a_bandit_is_learned(cls, arguments: dict, policy: str, bandit: OfflineDataset) -> None:
     networks = _kwargs(cls, **arguments.get("policy_kwargs", {}))
@@ -89,6 +94,47 @@ def test_a_step_of_bcq_is_the_published_one(bandit: OfflineDataset) -> None:
         assert float(target[i]) == pytest.approx(expected, abs=1e-5)
 
 
+def test_spiking_critics_learn_what_a_value_of_states_leaves(bandit: OfflineDataset) -> None:
+    """Q_k = V(s) + A_k(s, a): a plain step of each one's own gradient, in targets and in what is learned from them."""
+    model = BCQ("SpikingPolicy", dataset=bandit, policy_kwargs=_kwargs(BCQ, state_value=True))
+    policy = model.policy
+    batch = Batch(
+        torch.as_tensor(bandit.observations[:64]), torch.as_tensor(bandit.actions[:64]),
+        torch.as_tensor(bandit.next_observations[:64]), torch.ones(64, 1), torch.ones(64, 1),
+    )  # fmt: skip
+    s, pair = policy.see(batch.observations), torch.cat([policy.see(batch.observations), batch.actions], dim=1)
+    with torch.no_grad():
+        policy.critics_target[2][-1].bias += 7.0
+    torch.manual_seed(3)
+    target = model._target(policy.see(batch.next_observations), batch)
+    with torch.no_grad():
+        policy.critics_target[2][-1].bias -= 7.0
+    torch.manual_seed(3)
+    torch.testing.assert_close(target, model._target(policy.see(batch.next_observations), batch) + 0.99 * 7.0)
+
+    wanted = {}
+    v = policy.critics[2](s)
+    for k, out in enumerate([policy.critics[0](pair) + v.detach(), policy.critics[1](pair) + v.detach(), v]):
+        of = list(policy.critics[k].parameters())
+        grads = torch.autograd.grad(((out - target) ** 2).mean(), of)
+        wanted[k] = [p.detach() - 0.1 * grad for p, grad in zip(of, grads, strict=True)]
+    policy.critics.optimizer = torch.optim.SGD(policy.critics.parameters(), lr=0.1)
+    model._target = lambda s_next, batch: target  # type: ignore[method-assign]
+    model._update(batch)
+    for k, parameters in wanted.items():
+        torch.testing.assert_close(list(policy.critics[k].parameters()), parameters, rtol=1e-4, atol=1e-6)
+
+
+def test_acting_takes_nothing_of_the_value_of_states(bandit: OfflineDataset) -> None:
+    model = BCQ("SpikingPolicy", dataset=bandit, policy_kwargs=_kwargs(BCQ, state_value=True)).learn(2)
+    actions = model.predict(STATES, deterministic=True)[0]
+    with torch.no_grad():
+        for parameter in model.policy.critics[2].parameters():
+            parameter.fill_(torch.nan)
+    np.testing.assert_array_equal(model.predict(STATES, deterministic=True)[0], actions)
+    assert np.isfinite(actions).all()
+
+
 def test_the_actor_is_improved_without_moving_vae_and_critics(bandit: OfflineDataset) -> None:
     model = BCQ("MlpPolicy", dataset=bandit, policy_kwargs=_kwargs(BCQ))
     policy = model.policy
@@ -105,7 +151,8 @@ def test_the_actor_is_improved_without_moving_vae_and_critics(bandit: OfflineDat
 @pytest.mark.parametrize("cls", list(ALGORITHMS.values()))
 def test_a_loaded_model_goes_on_exactly(cls, policy: str, bandit: OfflineDataset, tmp_path: Path) -> None:
     def build() -> Any:
-        networks = _kwargs(cls, **({"encoder": "rate"} if policy == "SpikingPolicy" else {}))  # an encoder that draws
+        drawing = {"encoder": "rate"} if policy == "SpikingPolicy" else {}
+        networks = _kwargs(cls, **drawing | ({"state_value": True} if cls is BCQ else {}))
         return cls(policy, dataset=bandit, log_every=5, learning_rate=1e-3, policy_kwargs=networks, seed=4)
 
     whole, half = build().learn(12), build().learn(7)
@@ -174,7 +221,8 @@ def test_modes_of_bcq_have_hidden_layers_of_equal_size(bandit: OfflineDataset) -
 
 def test_original_has_the_sizes_and_defects_of_the_released_code(bandit: OfflineDataset) -> None:
     acsf = _built("acsf", bandit, "original")
-    q1, q2 = acsf.policy.critics
+    q1, q2 = acsf.policy.critics  # and no value of states
+    assert len(_built("acsf", bandit).policy.critics) == 3
     assert q1.encoder is q2.encoder
     assert q1.decoder.first is q2.decoder.first
     assert q1.decoder.second is not q2.decoder.second
