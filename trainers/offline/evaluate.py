@@ -20,7 +20,7 @@ from trainers.checkpoint import write_atomically
 from trainers.experiment.folders import read_config
 from trainers.offline.algorithm import OfflineAlgorithm
 from trainers.offline.bcq_policy import BCQPolicy
-from trainers.offline.config import EvaluateConfig, TrainConfig, train_defaults
+from trainers.offline.config import EvaluateConfig, TrainConfig, options_of, train_defaults
 from trainers.offline.dataset import metadata_of
 from trainers.offline.run import load_run
 from trainers.report.curves import find_runs
@@ -153,10 +153,9 @@ def label(run: TrainConfig) -> str:
     """The mode with what departs from it."""
     parts = [run.mode] + (["original"] if run.fidelity == "original" else [])
     parts += [f"T={run.time_steps}"] if run.time_steps is not None else []
-    usual = train_defaults(run.env, run.mode, run.fidelity)
-    sizes = {name: getattr(run, name) for name in ("net_arch", "vae_arch") if getattr(run, name) != getattr(usual, name)}
-    parts += [f"{name}={list(arch)}" for name, arch in sizes.items()]
-    parts += [f"{name}={value}" for name, value in (run.policy_kwargs | run.arguments).items()]
+    own, usual = (options_of(each)[3] for each in (run, train_defaults(run.env, run.mode, run.fidelity)))
+    sizes = {name: own[name] for name in ("net_arch", "vae_arch") if own.get(name) != usual.get(name)}
+    parts += [f"{name}={value}" for name, value in (sizes | run.policy_kwargs | run.arguments).items()]
     return " ".join(parts)
 
 

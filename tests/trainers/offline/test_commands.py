@@ -1,6 +1,7 @@
 """`python -m trainers.offline` from the behaviour to the table, interrupted and resumed, and what it says when it cannot."""
 
 import csv
+import dataclasses
 import os
 import signal
 from pathlib import Path
@@ -14,7 +15,8 @@ from trainers.experiment.folders import finished, read_progress
 from trainers.experiment.grid import expand
 from trainers.experiment.reading import find_file, read
 from trainers.offline.__main__ import main
-from trainers.offline.config import options_of, parse
+from trainers.offline.config import options_of, parse, train_defaults
+from trainers.offline.evaluate import label
 from trainers.offline.run import RunCallback, load_run
 from trainers.report.__main__ import main as report
 
@@ -44,6 +46,13 @@ def datasets(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def _train(place: Path, *words: str, steps: int = 60) -> int:
     line = ["train", *DATASET, *TINY, "--gradient-steps", str(steps), "--no-progress", "--log-folder", str(place)]
     return main([*line, *words])
+
+
+def test_a_label_names_what_departs_from_the_mode() -> None:
+    run = train_defaults("Hopper-v5", "acsf")
+    assert label(dataclasses.replace(run, net_arch=[256, 256], vae_arch=[750, 750])) == "acsf"  # those of the mode
+    changed = dataclasses.replace(run, net_arch=[64, 64], time_steps=8, policy_kwargs={"critic": "mlp"})
+    assert label(changed) == "acsf T=8 net_arch=[64, 64] critic=mlp"
 
 
 def test_from_the_behaviour_to_the_table(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
