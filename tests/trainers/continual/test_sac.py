@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from trainers.continual.methods.ft_1 import FineTuneOne
-from trainers.continual.sac import ContinualSAC
+from trainers.continual.sac import SAMPLED_AT_ONCE, ContinualSAC
 
 
 @pytest.fixture
@@ -91,6 +91,28 @@ def separate_critics(policy: Any) -> dict[str, Tensor]:
             for k, (w, b) in enumerate(zip(weights, biases, strict=True)):
                 state |= {f"{name}.qf{k}.{2 * layer}.weight": w.detach().T, f"{name}.qf{k}.{2 * layer}.bias": b.detach()[0]}
     return state
+
+
+@pytest.mark.parametrize("n_steps", [1, 3])
+def test_batches_that_are_drawn_together_are_those_of_one_large_one(n_steps: int, model) -> None:
+    own = model(n_steps=n_steps)
+    np.random.seed(3)  # noqa: NPY002
+    batches = list(own.sample(5, 16))
+    np.random.seed(3)  # noqa: NPY002
+    large = own.replay_buffer.sample(80)
+    assert [len(batch.rewards) for batch in batches] == [16] * 5
+    for name in ("observations", "actions", "next_observations", "dones", "rewards"):
+        assert torch.equal(torch.cat([getattr(batch, name) for batch in batches]), getattr(large, name))
+    if n_steps == 1:
+        assert all(batch.discounts is None for batch in batches)
+    else:
+        assert torch.equal(torch.cat([batch.discounts for batch in batches]), large.discounts)
+
+
+def test_as_many_updates_as_were_asked_for(model) -> None:
+    own = model()
+    own.train(2 * SAMPLED_AT_ONCE + 3, 8)
+    assert own._n_updates == 2 * SAMPLED_AT_ONCE + 3
 
 
 def test_without_noise_and_entropy_an_update_is_that_of_stable_baselines(model) -> None:
