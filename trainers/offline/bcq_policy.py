@@ -163,7 +163,8 @@ class BCQPolicy(BasePolicy):
 
     def values(self, critics: nn.ModuleList, s: Tensor, a: Tensor) -> tuple[Tensor, Tensor]:
         """Q1 and Q2 (B, 1); what V adds to both learns nothing from their losses."""
-        q1, q2 = (critic(torch.cat([s, a], dim=1)) for critic in critics[:2])
+        pair = torch.cat([s, a], dim=1)
+        q1, q2 = critics[0](pair), critics[1](pair)
         if self.state_value:
             v = critics[2](s).detach()
             q1, q2 = q1 + v, q2 + v
