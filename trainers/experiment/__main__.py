@@ -12,6 +12,7 @@ import tyro
 import yaml
 
 from trainers.checkpoint import write_atomically
+from trainers.experiment.commands import COMMANDS
 from trainers.experiment.display import ORDER, Display
 from trainers.experiment.grid import Run, expand
 from trainers.experiment.launcher import Job, launch, locked, make_jobs
@@ -111,7 +112,8 @@ def _check_folder(root: Path, runs: Sequence[Run]) -> None:
 
 def _print_grid(jobs: Sequence[Job], slots: Sequence[Slot]) -> None:
     for job in jobs:
-        print(f"{job.folder}  {job.state}\n    python -m trainers.{job.run.algorithm} {shlex.join(job.run.words)}")
+        line = shlex.join([*COMMANDS[job.run.algorithm].words, *job.run.words])
+        print(f"{job.folder}  {job.state}\n    python -m {line}")
     gpus = ", a GPU each" if "CUDA_VISIBLE_DEVICES" in slots[0].variables else ""
     print(f"{len(jobs)} runs, {len(slots)} at once on {len(slots[0].cores)} cores each{gpus}")
 

@@ -110,7 +110,7 @@ class BCQ(OfflineAlgorithm):
             proposed = policy.vae.propose(s)
         policy.critics.requires_grad_(False)
         actions = policy.shift(policy.actor, s, proposed)
-        loss = -policy.critics[0](torch.cat([s, actions], dim=1)).mean()
+        loss = -policy.critics[0](policy.pair(s, actions)).mean()
         self._step("actor", loss)
         policy.critics.requires_grad_(True)
         return loss.detach()

@@ -79,6 +79,9 @@ class BCQPolicy(BasePolicy):
         V is the same for all candidates, so that acting takes none of it. Spiking critics need it: their jumps go to what
         differs most, and values differ far less between the candidates than between states (cf. the common-mode errors of
         spiking Q-networks, Xu et al. 2026)
+    :param value_arch: hidden layers of V, which no acting network has to carry; the better it fits, the less of its errors
+        the critics learn
+    :param action_gain: critics take actions times this, for the same reason
     """
 
     critics: nn.ModuleList
@@ -96,6 +99,8 @@ class BCQPolicy(BasePolicy):
         coding: str = "none",
         coding_steps: int = 4,
         state_value: bool = False,
+        value_arch: Sequence[int] = (256, 256),
+        action_gain: float = 1.0,
         normalize_images: bool = True,
         optimizer_class: type[torch.optim.Optimizer] = torch.optim.Adam,
         optimizer_kwargs: dict[str, Any] | None = None,
@@ -105,6 +110,8 @@ class BCQPolicy(BasePolicy):
             raise ValueError(
                 f"phi={phi} must be at least 0, n_candidates={n_candidates} and coding_steps={coding_steps} at least 1."
             )
+        if not action_gain > 0:
+            raise ValueError(f"action_gain={action_gain} must be positive.")
         if coding not in ("none", "adaptive"):
             raise ValueError(f"Unknown coding '{coding}'. {nearest(coding, ('none', 'adaptive'))}")
         super().__init__(
@@ -124,6 +131,7 @@ class BCQPolicy(BasePolicy):
         self.net_arch, self.vae_arch = list(net_arch), list(vae_arch)
         self.phi, self.n_candidates = phi, n_candidates
         self.coding, self.coding_steps, self.state_value = coding, coding_steps, state_value
+        self.value_arch, self.action_gain = list(value_arch), action_gain
         self.actions = action_space.shape[0]
         self._build(lr_schedule)
 
@@ -146,7 +154,7 @@ class BCQPolicy(BasePolicy):
         self.actor = self.make_net(pair, self.actions, self.net_arch, "actor")
         self.critics = nn.ModuleList(self.make_critics(pair))
         if self.state_value:
-            self.critics.append(nn.Sequential(*create_mlp(size, 1, self.net_arch)))
+            self.critics.append(nn.Sequential(*create_mlp(size, 1, self.value_arch)))
         self.actor_target, self.critics_target = copy.deepcopy(self.actor), copy.deepcopy(self.critics)
         for module in (self.actor_target, self.critics_target):
             module.requires_grad_(False)
@@ -161,9 +169,13 @@ class BCQPolicy(BasePolicy):
         """pi(s, a)."""
         return (a + self.phi * torch.tanh(actor(torch.cat([s, a], dim=1)))).clamp(-1.0, 1.0)
 
+    def pair(self, s: Tensor, a: Tensor) -> Tensor:
+        """What the critics take (B, S + A)."""
+        return torch.cat([s, self.action_gain * a], dim=1)
+
     def values(self, critics: nn.ModuleList, s: Tensor, a: Tensor) -> tuple[Tensor, Tensor]:
         """Q1 and Q2 (B, 1); what V adds to both learns nothing from their losses."""
-        pair = torch.cat([s, a], dim=1)
+        pair = self.pair(s, a)
         q1, q2 = critics[0](pair), critics[1](pair)
         if self.state_value:
             v = critics[2](s).detach()
@@ -184,7 +196,7 @@ class BCQPolicy(BasePolicy):
 
     def _predict(self, observation: Tensor, deterministic: bool = False) -> Tensor:  # type: ignore[override]
         s, actions = self.candidates(observation, deterministic)
-        value = self.critics[0](torch.cat([s, actions], dim=1)).view(-1, self.n_candidates)
+        value = self.critics[0](self.pair(s, actions)).view(-1, self.n_candidates)
         rows = torch.arange(len(value), device=s.device)
         return actions.view(*value.shape, -1)[rows, value.argmax(dim=1)]
 
@@ -199,7 +211,8 @@ class BCQPolicy(BasePolicy):
         return apart.prod(dim=0).sum(dim=1)
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
-        own = ("net_arch", "vae_arch", "phi", "n_candidates", "coding", "coding_steps", "state_value")
+        sizes = ("net_arch", "vae_arch", "value_arch", "n_candidates")
+        own = (*sizes, "phi", "coding", "coding_steps", "state_value", "action_gain")
         return super()._get_constructor_parameters() | {name: getattr(self, name) for name in own}
 
 

@@ -1,6 +1,7 @@
 """An experiment as a user runs it: failures, Ctrl-C and going on."""
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from trainers.experiment.__main__ import main
 from trainers.experiment.folders import finished, read_metrics
 from trainers.experiment.launcher import locked
 from trainers.experiment.slots import free_gpus, make_slots
+from trainers.offline.config import parse
 
 TINY = """\
 name: tiny
@@ -72,6 +74,19 @@ def test_a_dry_run_prints_the_grid_and_writes_nothing(
     assert "python -m trainers.es --env CartPole-v1 --seed 1 --population-size 6" in printed
     assert "4 runs, 3 at once on 1 cores each" in printed
     assert sorted(cwd.rglob("*")) == before
+
+
+def test_the_commands_that_a_dry_run_prints_can_be_typed(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["offline_halfcheetah_small", "--dry-run"])
+    (line,) = [
+        x for x in capsys.readouterr().out.splitlines() if "--mode acsf --policy-kwargs vae:mlp" in x and "--seed 2" in x
+    ]
+    words = shlex.split(line)
+    assert words[:4] == ["python", "-m", "trainers.offline", "train"]
+    config = parse(words[4:])
+    assert (config.env, config.seed, config.gradient_steps, config.net_arch) == ("HalfCheetah-v5", 2, 20_000, (64, 64))
+    assert config.policy_kwargs == {"vae": "mlp"}
 
 
 def test_another_experiment_in_the_same_folder_is_refused(

@@ -96,13 +96,15 @@ def test_a_step_of_bcq_is_the_published_one(bandit: OfflineDataset) -> None:
 
 def test_spiking_critics_learn_what_a_value_of_states_leaves(bandit: OfflineDataset) -> None:
     """Q_k = V(s) + A_k(s, a): a plain step of each one's own gradient, in targets and in what is learned from them."""
-    model = BCQ("SpikingPolicy", dataset=bandit, policy_kwargs=_kwargs(BCQ, state_value=True))
+    networks = _kwargs(BCQ, state_value=True, value_arch=[24], action_gain=3.0)
+    model = BCQ("SpikingPolicy", dataset=bandit, policy_kwargs=networks)
     policy = model.policy
+    assert [p.shape[0] for p in policy.critics[2].parameters()] == [24, 24, 1, 1]
     batch = Batch(
         torch.as_tensor(bandit.observations[:64]), torch.as_tensor(bandit.actions[:64]),
         torch.as_tensor(bandit.next_observations[:64]), torch.ones(64, 1), torch.ones(64, 1),
     )  # fmt: skip
-    s, pair = policy.see(batch.observations), torch.cat([policy.see(batch.observations), batch.actions], dim=1)
+    s, pair = policy.see(batch.observations), torch.cat([policy.see(batch.observations), 3.0 * batch.actions], dim=1)
     with torch.no_grad():
         policy.critics_target[2][-1].bias += 7.0
     torch.manual_seed(3)
@@ -133,6 +135,24 @@ def test_acting_takes_nothing_of_the_value_of_states(bandit: OfflineDataset) -> 
             parameter.fill_(torch.nan)
     np.testing.assert_array_equal(model.predict(STATES, deterministic=True)[0], actions)
     assert np.isfinite(actions).all()
+
+
+def test_a_gain_of_actions_is_one_of_the_weights_that_critics_have_for_them(bandit: OfflineDataset) -> None:
+    plain, gaining = (BCQ("MlpPolicy", dataset=bandit, policy_kwargs=_kwargs(BCQ, action_gain=g)) for g in (1.0, 4.0))
+    gaining.policy.load_state_dict(plain.policy.state_dict())
+    with torch.no_grad():
+        for critics in (gaining.policy.critics, gaining.policy.critics_target):
+            for critic in critics:
+                critic[0].weight[:, -1] /= 4.0
+    s, batch = gaining.policy.see(torch.as_tensor(STATES)), Batch(*(torch.ones(len(STATES), n) for n in (1, 1, 1, 1, 1)))
+    losses = []
+    for model in (plain, gaining):
+        torch.manual_seed(5)
+        values = model.policy.values(model.policy.critics, s, torch.as_tensor(BEST[:, None]))
+        losses.append([*values, model._target(s, batch), model._improve(s)])
+    for a, b in zip(*losses, strict=True):
+        torch.testing.assert_close(a, b)
+    np.testing.assert_allclose(*(model.predict(STATES, deterministic=True)[0] for model in (plain, gaining)), rtol=1e-4)
 
 
 def test_the_actor_is_improved_without_moving_vae_and_critics(bandit: OfflineDataset) -> None:
@@ -228,6 +248,7 @@ def test_original_has_the_sizes_and_defects_of_the_released_code(bandit: Offline
     assert q1.decoder.second is not q2.decoder.second
     assert acsf.policy.vae.decoder.n_timesteps == 32
     assert acsf.block == 5000
+    assert (acsf.policy.action_gain, _built("acsf", bandit).policy.action_gain) == (1.0, 3.0)
     rate = _built("rate", bandit, "original").policy
     assert rate.net_arch == [400, 300]
     with torch.no_grad():
@@ -272,6 +293,7 @@ def test_bad_arguments(bandit: OfflineDataset, tmp_path: Path) -> None:
         ({"eval_every": 5000}, "needs an environment"),
         ({"policy_kwargs": {"coding": "adaptiv"}}, "Unknown coding 'adaptiv'. Did you mean 'adaptive'"),
         ({"policy_kwargs": {"phy": 0.1}}, "no option 'phy'"),
+        ({"policy_kwargs": {"action_gain": 0.0}}, r"action_gain=0\.0 must be positive"),
         ({"keep_target_membranes": True}, "for a spiking actor"),
     ):
         with pytest.raises(ValueError, match=message):
