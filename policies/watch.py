@@ -109,6 +109,7 @@ class Watch:
 class Step(NamedTuple):
     """One step of n environments.
 
+    :param observations: (n, ...) that the actions answer
     :param actions: (n, ...)
     :param rewards: (n,)
     :param counted: (n,) whether the step belongs to an episode that was asked for
@@ -116,6 +117,7 @@ class Step(NamedTuple):
     :param state: what the policy keeps for the next step, as `predict` gives it
     """
 
+    observations: Any
     actions: np.ndarray
     rewards: np.ndarray
     counted: np.ndarray
@@ -153,8 +155,9 @@ def play(
         if change_state is not None:
             state = change_state(played, state)
         actions, state = model.predict(observations, state=state, episode_start=starts, deterministic=deterministic)
+        seen = observations
         observations, rewards, starts, infos = venv.step(actions)
-        yield Step(actions, rewards, left > 0, infos, state)
+        yield Step(seen, actions, rewards, left > 0, infos, state)
         left -= (left > 0) & starts
         played += 1
 

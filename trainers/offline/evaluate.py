@@ -93,13 +93,9 @@ def agreement_of(model: OfflineAlgorithm, seed: int = 0, steps: int = 50) -> flo
     if not isinstance(model.policy, BCQPolicy):
         return float("nan")
     assert model.env is not None
-    model.env.seed(seed)
-    observations: Any = model.env.reset()
-    found = []
-    for _ in range(steps):
-        seen: Any = model.policy.obs_to_tensor(observations)[0]
-        found.append(model.policy.agreement(seen).mean())
-        observations, *_ = model.env.step(model.predict(observations, deterministic=True)[0])
+    policy: Any = model.policy
+    played = play(model, model.env, steps * model.env.num_envs, steps, seed=seed)
+    found = [policy.agreement(policy.obs_to_tensor(step.observations)[0]).mean() for step in played]
     return float(torch.stack(found).mean())
 
 

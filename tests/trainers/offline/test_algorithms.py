@@ -1,8 +1,10 @@
 """Offline learners: what they learn where the best action is known, how they go on, what each mode is made of."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
+import gymnasium
 import numpy as np
 import pytest
 import torch
@@ -18,6 +20,7 @@ from trainers.offline.bcq import BCQ
 from trainers.offline.bcq_policy import AdaptiveMlp
 from trainers.offline.config import options_of, train_defaults, zoo
 from trainers.offline.dataset import Batch, OfflineDataset
+from trainers.offline.evaluate import agreement_of
 from trainers.offline.iql import IQL
 from trainers.offline.run import ALGORITHMS
 from trainers.offline.td3_bc import TD3BC
@@ -187,8 +190,6 @@ def test_a_loaded_model_goes_on_exactly(cls, policy: str, bandit: OfflineDataset
 
 
 def test_evaluations_and_callbacks_change_nothing_and_are_kept(tmp_path: Path) -> None:
-    import gymnasium
-
     env = gymnasium.make("Pendulum-v1")
     rng = np.random.default_rng(0)
     s, a = rng.normal(size=(300, 3)).astype(np.float32), rng.uniform(-2, 2, (300, 1)).astype(np.float32)
@@ -330,3 +331,23 @@ def test_critics_agree_as_far_as_their_values_correlate(policy: str, bandit: Off
         for parameter in own.critics.parameters():
             parameter.zero_()
         assert own.agreement(seen).tolist() == [0.0] * len(STATES)  # equal values tell nothing
+
+
+def test_agreement_is_the_mean_over_what_is_seen_while_acting(bandit: OfflineDataset) -> None:
+    env = gymnasium.make("Pendulum-v1")
+    data = dataclasses.replace(
+        bandit,
+        observations=np.eye(3, dtype=np.float32)[np.arange(4000) % 3],
+        next_observations=np.zeros((4000, 3), np.float32),
+        observation_space=env.observation_space,
+        action_space=env.action_space,
+    )
+    model = BCQ("MlpPolicy", "Pendulum-v1", data, eval_episodes=1, policy_kwargs=_kwargs(BCQ))
+    state, _ = env.reset(seed=4)
+    found = []
+    for _ in range(6):
+        with torch.no_grad():
+            found.append(model.policy.agreement(torch.as_tensor(state[None])).item())
+        state, *_ = env.step(model.predict(state, deterministic=True)[0])
+    assert agreement_of(model, seed=4, steps=6) == pytest.approx(np.mean(found), abs=1e-5)
+    assert np.isnan(agreement_of(BC("MlpPolicy", "Pendulum-v1", data, policy_kwargs=SMALL)))
