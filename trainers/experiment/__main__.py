@@ -30,7 +30,7 @@ class ExperimentConfig:
     the same command goes on. `python -m trainers.report runs/<name>` compares them."""
 
     file: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="FILE")]
-    """YAML file, or the name of one of zoo_configs/experiments (ec_brax, rnn_brax, dense_snn_brax)."""
+    """YAML file, or the name of one of zoo_configs/experiments, such as ec_brax, hopper or offline_small."""
     overrides: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="KEY=VALUE")] = ()
     """What to change in it, such as common.n_timesteps=2e7 "seeds=[0, 1]"."""
     jobs: int | None = None
