@@ -145,7 +145,7 @@ def _cells(name: str, estimated: Estimate) -> Row:
 
 
 def _texts(row: Row) -> list[str]:
-    """Cells of a row as they are read: environment, label, seeds, the statistics, env steps, hours."""
+    """Cells of a row as they are read; steps are those of the environment, of offline runs gradient steps."""
 
     def number(value: float) -> str:
         return f"{value:,.2f}" if abs(value) < 10 else f"{value:,.1f}"
@@ -160,7 +160,7 @@ def _texts(row: Row) -> list[str]:
     return [*texts, f"{row['env_steps']:.3g}" if "env_steps" in row else "", f"{row['hours']:.2f}" if "hours" in row else ""]
 
 
-HEADINGS = ("environment", "label", "seeds", "IQM", "mean", "median", "env steps", "hours")
+HEADINGS = ("environment", "label", "seeds", "IQM", "mean", "median", "steps", "hours")
 
 
 def to_markdown(rows: list[Row], title: str) -> str:
