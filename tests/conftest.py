@@ -1,8 +1,12 @@
 """JAX is set up once, before any test uses it, and compiled programs are shared between tests and test processes."""
 
 import os
+import sys
 import tempfile
 from pathlib import Path
+
+import numpy as np
+import pytest
 
 CACHE = Path(tempfile.gettempdir()) / f"spikegym-test-cache-{os.getuid()}"
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(CACHE))
@@ -13,3 +17,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # torch's threads of test process
 from trainers.devices import use_all_cores  # noqa: E402
 
 use_all_cores()
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    """What is drawn without a generator of its own hangs on no test before."""
+    np.random.seed(0)
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(0)

@@ -143,6 +143,7 @@ def test_evolved_networks_and_their_twins_act_alike(name: str, env_id: str, opti
     carry = jax.vmap(source.policy.network.initial_carry)(jax.random.split(jax.random.key(0), 3))
     state = tuple(np.asarray(x) for x in jax.tree.leaves(carry))
     other = None if options.get("init_weights") == "coevolve" else state[:-1]  # without the flag of the first step
+    source.observation_space.seed(0)
     for _ in range(10):
         obs = np.stack([source.observation_space.sample() for _ in range(3)])
         expected, state = source.predict(obs, state=state, deterministic=True)

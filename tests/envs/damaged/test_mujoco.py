@@ -117,6 +117,7 @@ def test_a_removed_leg_touches_nothing_weighs_nothing_and_reads_zero() -> None:
     model, data = env.unwrapped.model, env.unwrapped.data
     gone = {model.geom(g).id for g in env.unwrapped.robot.geoms["front_left_leg"]}
     channels = env.unwrapped._channels
+    env.action_space.seed(0)
     for _ in range(200):
         obs, *_ = env.step(env.action_space.sample())
         assert not gone & set(data.contact.geom[: data.ncon].ravel())
@@ -158,6 +159,7 @@ def test_sensors() -> None:
     damaged, intact = _make(damage=damage), _make()
     (sensed, _), (true, _) = damaged.reset(seed=0), intact.reset(seed=0)
     where = damaged.unwrapped._channels
+    damaged.action_space.seed(0)
     history, noise = [], []
     for step in range(40):
         np.testing.assert_array_equal(sensed[where["front_right_hip"]], true[where["front_right_hip"]])
