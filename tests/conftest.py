@@ -22,6 +22,6 @@ use_all_cores()
 @pytest.fixture(autouse=True)
 def seeded() -> None:
     """What is drawn without a generator of its own hangs on no test before."""
-    np.random.seed(0)
+    np.random.seed(0)  # noqa: NPY002, Stable-Baselines3 draws batches from it
     if "torch" in sys.modules:
         sys.modules["torch"].manual_seed(0)

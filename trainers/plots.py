@@ -14,11 +14,9 @@ if TYPE_CHECKING:
 
 def learning_curve(history: list[dict[str, float]], path: Path, title: str) -> None:
     """Return of the sampled members (mean and spread) and of the deployed network over environment steps, as a PNG."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7, 4.2), dpi=140, layout="constrained")
-    FigureCanvasAgg(figure)
     axes = figure.subplots()
 
     def column(name: str) -> np.ndarray:

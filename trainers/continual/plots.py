@@ -15,14 +15,12 @@ def heat_map(panels: Sequence[tuple[str, np.ndarray]], names: Sequence[str]) -> 
     :param panels: title and values (T + 1, T) of each
     :param names: of the tasks (T,)
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     columns = min(4, len(panels))
     rows = -(-len(panels) // columns)
     size = (1.9 + columns * (0.9 + 0.52 * len(names)), rows * (1.3 + 0.32 * (len(names) + 1)))
     figure = Figure(figsize=size, dpi=140, layout="constrained")
-    FigureCanvasAgg(figure)
     grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
     every = np.concatenate([values.ravel() for _, values in panels])
     low, high = float(np.nanmin(every)), float(np.nanmax(every))
@@ -49,11 +47,9 @@ def training_curve(curve: Sequence[dict[str, Any]], names: Sequence[str], budget
     :param names: of the tasks (T,)
     :param budget: steps of each task
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(max(6.0, 1.3 * len(names)), 3.6), dpi=140, layout="constrained")
-    FigureCanvasAgg(figure)
     axes = figure.subplots()
     for i, name in enumerate(names):
         rows = [row for row in curve if row["task"] == i and metric in row]

@@ -12,7 +12,6 @@ from trainers.plots import to_png
 def learning_curve(history: list[dict[str, float]], metadata: dict[str, Any], path: Path, title: str) -> None:
     """Mean and spread of the evaluations' episodes over gradient steps, as a PNG; broken lines for the references that the
     dataset knows."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     rows = [row for row in history if "eval/mean_reward" in row]
@@ -20,7 +19,6 @@ def learning_curve(history: list[dict[str, float]], metadata: dict[str, Any], pa
         np.array([row[name] for row in rows]) for name in ("time/total_timesteps", "eval/mean_reward", "eval/std_reward")
     )
     figure = Figure(figsize=(7, 4.2), dpi=140, layout="constrained")
-    FigureCanvasAgg(figure)
     axes = figure.subplots()
     axes.fill_between(steps, mean - std, mean + std, color="tab:orange", alpha=0.15, linewidth=0, label="spread (1 s.d.)")
     axes.plot(steps, mean, color="tab:orange", linewidth=1.4, label="learned policy")

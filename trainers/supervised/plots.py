@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import yaml
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from trainers.checkpoint import write_atomically
@@ -240,7 +239,6 @@ def _heat_maps(matrices: dict[str, np.ndarray], what: str) -> Figure:
 
 def _figure(rows: int, columns: int, size: tuple[float, float], **kwargs: Any) -> tuple[Figure, Any]:
     figure = Figure(figsize=size, dpi=110, layout="constrained")
-    FigureCanvasAgg(figure)
     axes = figure.subplots(rows, columns, squeeze=False, **kwargs)
     for a in axes.flat:
         a.grid(alpha=0.25)
