@@ -22,15 +22,13 @@ from trainers.offline.bcq import BCQ
 from trainers.offline.collect import Exploration, collect
 from trainers.offline.dataset import OfflineDataset
 
+ACSF: dict[str, Any] = {"net_arch": [256, 256], "n_timesteps": 4}
 MODES: dict[str, tuple[str, dict[str, Any]]] = {
     "BCQ": ("MlpPolicy", {"net_arch": [400, 300]}),
-    "ACSF, T = 4": ("SpikingPolicy", {"net_arch": [256, 256], "n_timesteps": 4}),
-    "ACSF, T = 4, products in bfloat16": (
-        "SpikingPolicy",
-        {"net_arch": [256, 256], "n_timesteps": 4, "precision": "bfloat16"},
-    ),
-    "ACSF, T = 4, VAE without spikes": ("SpikingPolicy", {"net_arch": [256, 256], "n_timesteps": 4, "vae": "mlp"}),
-    "rate, T = 4": ("SpikingPolicy", {"net_arch": [256, 256], "n_timesteps": 4, "encoder": "direct", "decoder": "rate"}),
+    "ACSF, T = 4": ("SpikingPolicy", ACSF),
+    "ACSF, T = 4, products in bfloat16": ("SpikingPolicy", ACSF | {"precision": "bfloat16"}),
+    "ACSF, T = 4, spiking critics and VAE": ("SpikingPolicy", ACSF | {"critic": "spiking", "vae": "spiking"}),
+    "rate, T = 4": ("SpikingPolicy", ACSF | {"encoder": "direct", "decoder": "rate"}),
 }
 
 

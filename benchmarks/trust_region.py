@@ -30,6 +30,10 @@ class Config:
     """Options of the environment, e.g. size:4096."""
     policy_kwargs: Options = field(default_factory=dict)
     """Options of the network, e.g. num_neurons:64."""
+    ec_kwargs: Options = field(default_factory=dict)
+    """Arguments of EC, e.g. learning_rate:0.05."""
+    satr_kwargs: Options = field(default_factory=dict)
+    """Arguments of SATR, e.g. kl_max:0.05."""
     algorithms: tuple[str, ...] = ("ec", "satr")
     """What is compared: ec, satr."""
     populations: tuple[int, ...] = (64, 128, 256)
@@ -61,6 +65,7 @@ def play(algorithm: str, population: int, seed: int, config: Config) -> Outcome:
         "policy_kwargs": entry.policy_kwargs | config.policy_kwargs,
         "eval_every": 1,
     }
+    arguments |= {"ec": config.ec_kwargs, "satr": config.satr_kwargs}[algorithm]
     model = choose("algorithm", algorithm, ALGORITHMS)(entry.policy, entry.env, **arguments)
     model.learn(generations=config.generations)
     returns = np.array([row["eval/mean_reward"] for row in model.history])

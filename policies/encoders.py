@@ -46,9 +46,12 @@ class AdaptiveEncoder(Encoder):
 
     :param time_only: x_t = w_t * x + b_t, which spreads every feature over time without mixing features; far fewer
         multiplications for wide observations
+    :param initial: "random", or "repeat": learning begins with x at every step, from where it fits closer when it is taught
     """
 
-    def __init__(self, features: int, n_timesteps: int, time_only: bool = False) -> None:
+    def __init__(self, features: int, n_timesteps: int, time_only: bool = False, initial: str = "random") -> None:
+        if initial not in ("random", "repeat"):
+            raise ValueError(f"initial='{initial}' of an adaptive encoder must be one of random, repeat.")
         super().__init__(features, n_timesteps)
         self.time_only = time_only
         if time_only:
@@ -56,6 +59,13 @@ class AdaptiveEncoder(Encoder):
             self.bias = nn.Parameter(torch.zeros(n_timesteps, 1, features))
         else:
             self.map = nn.Linear(features, n_timesteps * features)
+        if initial == "repeat":
+            with torch.no_grad():
+                if time_only:
+                    self.weight.fill_(1.0)
+                else:
+                    self.map.weight.copy_(torch.eye(features).repeat(n_timesteps, 1))
+                    self.map.bias.zero_()
 
     def forward(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         if self.time_only:

@@ -29,6 +29,14 @@ def test_time_only_encoder_mixes_no_features() -> None:
     assert x.grad[0, [0, 2]].tolist() == [0, 0]
 
 
+@pytest.mark.parametrize("time_only", [False, True])
+def test_an_adaptive_encoder_can_begin_as_constant_input(time_only: bool) -> None:
+    x = torch.randn(5, 3)
+    currents, _ = AdaptiveEncoder(3, 4, time_only, initial="repeat")(x)
+    assert torch.equal(currents, x.expand(4, 5, 3))
+    assert not torch.equal(AdaptiveEncoder(3, 4, time_only)(x)[0], currents)
+
+
 def test_population_encoder_fires_as_the_published_loop() -> None:
     encoder = PopulationEncoder(2, 6, n_pop=10, squash="none")
     x = np.array([[0.3, -1.2], [2.9, 0.0]])
@@ -148,6 +156,7 @@ def test_lateral_decoder_is_the_written_out_loop() -> None:
         ({"encoder": "rate", "encoder_kwargs": {"n_pop": 3}}, "It has none"),
         ({"encoder": "population", "encoder_kwargs": {"coding": "poison"}}, "coding='poison'"),
         ({"encoder": "population", "encoder_kwargs": {"n_pop": 1}}, "n_pop=1"),
+        ({"encoder": "adaptive", "encoder_kwargs": {"initial": "zero"}}, "initial='zero'"),
         ({"decoder": "membrane", "decoder_kwargs": {"read": "first"}}, "read='first'"),
         ({"decoder": "membrane", "decoder_kwargs": {"decay": 1.5}}, "decay=1.5"),
         ({"decoder": "lateral", "decoder_kwargs": {"decay": -1.0}}, "decay=-1.0"),

@@ -4,7 +4,7 @@ import time
 from abc import abstractmethod
 from collections import defaultdict
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -47,7 +47,7 @@ class OfflineAlgorithm(BaseAlgorithm):
     :param env_kwargs: options of the environment
     """
 
-    optimizers: ClassVar[tuple[str, ...]]
+    optimizers: tuple[str, ...]
     """Parts of the policy that have an optimiser."""
 
     def __init__(
@@ -289,7 +289,7 @@ class OfflineAlgorithm(BaseAlgorithm):
             dataset.check_spaces(model.observation_space, model.action_space, f"'{path}'")
         model._setup_model()
         load_module(model.policy, arrays, path, "policy")
-        for name in cls.optimizers:
+        for name in model.optimizers:
             load_optimizer(model._optimizer(name), arrays, f"optimizer/{name}")
         model.num_timesteps, model.history = meta["num_timesteps"], meta["history"]
         model.best_mean_reward = -np.inf if meta["best_mean_reward"] is None else meta["best_mean_reward"]

@@ -1,6 +1,6 @@
 """Batch-constrained deep Q-learning (Fujimoto et al., ICML 2019, arXiv 1812.02900), with MLPs or with spiking networks."""
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from stable_baselines3.common.policies import BasePolicy
@@ -8,10 +8,20 @@ from torch import Tensor
 from torch.nn import functional
 
 from trainers.offline.algorithm import OfflineAlgorithm
-from trainers.offline.bcq_policy import BCQPolicy, SpikingBCQPolicy
+from trainers.offline.bcq_policy import BCQPolicy, SpikingBCQPolicy, decode
 from trainers.offline.dataset import Batch
 
 NEXT_CANDIDATES = 10  # actions tried for each next observation
+TAUGHT_CANDIDATES = 3  # of these, what pupils learn from; more teach little more
+
+
+class Tried(NamedTuple):
+    """The candidates of every next observation, B n in all."""
+
+    s: Tensor  # (B n, S)
+    z: Tensor  # (B n, Z)
+    proposed: Tensor  # by the VAE: (B n, A)
+    q: Tensor  # target value of what the actor makes of it: (B n, 1)
 
 
 class BCQ(OfflineAlgorithm):
@@ -23,6 +33,8 @@ class BCQ(OfflineAlgorithm):
                  with V (`state_value` of `BCQPolicy`): Q_k = V(s) + A_k(s, a), V fixed in this, plus mean (V(s) - y)^2
         actor:   -mean Q1(s, pi(s, VAE(s))), or A1
         targets: move by tau towards critics and actor
+        pupils:  the proposer mean (proposer(s', z) - VAE(s', z))^2; the judge mean (judge - Q')^2, both less their means over
+                 the candidates of s', which are made as in acting
 
     Terminations end the bootstrapping, time limits do not. The arguments are those of `OfflineAlgorithm`, and:
 
@@ -34,7 +46,7 @@ class BCQ(OfflineAlgorithm):
     """
 
     policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {"MlpPolicy": BCQPolicy, "SpikingPolicy": SpikingBCQPolicy}
-    optimizers = ("vae", "critics", "actor")
+    optimizers: tuple[str, ...] = ("vae", "critics", "actor")
     policy: BCQPolicy
 
     def __init__(
@@ -58,6 +70,8 @@ class BCQ(OfflineAlgorithm):
 
     def _setup_model(self) -> None:
         super()._setup_model()
+        if self.policy.pupils:
+            self.optimizers = (*BCQ.optimizers, "pupils")
         if self.keep_target_membranes:
             target: Any = self.policy.actor_target
             if not hasattr(target, "rest"):
@@ -72,7 +86,8 @@ class BCQ(OfflineAlgorithm):
         reconstruction = functional.mse_loss(again, batch.actions)
         self._step("vae", reconstruction + 0.5 * kl)
 
-        target = self._target(s_next, batch)
+        tried = self._try(s_next)
+        target = self._target(tried, batch)
         q1, q2 = policy.values(policy.critics, s, batch.actions)
         critic_loss = functional.mse_loss(q1, target) + functional.mse_loss(q2, target)
         values = {
@@ -85,6 +100,8 @@ class BCQ(OfflineAlgorithm):
             values["train/state_value_loss"] = state_loss.detach()
             critic_loss = critic_loss + state_loss
         self._step("critics", critic_loss)
+        if policy.pupils:
+            values |= self._teach(tried)
         if self.block and (self.num_timesteps // self.block) % 2 == 0:
             return values
         values["train/actor_loss"] = self._improve(s)
@@ -93,21 +110,45 @@ class BCQ(OfflineAlgorithm):
         return values
 
     @torch.no_grad()
-    def _target(self, s_next: Tensor, batch: Batch) -> Tensor:
+    def _try(self, s: Tensor) -> Tried:
+        """Candidates of observations (B, S)."""
+        s = s.repeat_interleave(NEXT_CANDIDATES, dim=0)
+        z = self.policy.vae.draw(len(s))
+        proposed = self.policy.vae.decode(s, z)
+        return Tried(s, z, proposed, self._value(s, self.policy.shift(self.policy.actor_target, s, proposed)))
+
+    def _value(self, s: Tensor, a: Tensor) -> Tensor:
+        """Target values (B, 1)."""
+        q1, q2 = self.policy.values(self.policy.critics_target, s, a)
+        return self.lmbda * torch.minimum(q1, q2) + (1 - self.lmbda) * torch.maximum(q1, q2)
+
+    def _target(self, tried: Tried, batch: Batch) -> Tensor:
         """y (B, 1)."""
-        policy = self.policy
-        s_next = s_next.repeat_interleave(NEXT_CANDIDATES, dim=0)
-        actions = policy.shift(policy.actor_target, s_next, policy.vae.propose(s_next))
-        q1, q2 = policy.values(policy.critics_target, s_next, actions)
-        q = self.lmbda * torch.minimum(q1, q2) + (1 - self.lmbda) * torch.maximum(q1, q2)
-        best = q.view(-1, NEXT_CANDIDATES).amax(dim=1, keepdim=True)
+        best = tried.q.view(-1, NEXT_CANDIDATES).amax(dim=1, keepdim=True)
         return batch.rewards + self.gamma * batch.not_done * best
+
+    def _teach(self, tried: Tried) -> dict[str, Tensor]:
+        """Move the pupils towards their teachers; their losses."""
+        policy, losses = self.policy, {}
+        s, z, proposed, _ = (x.view(-1, NEXT_CANDIDATES, x.shape[1])[:, :TAUGHT_CANDIDATES].flatten(0, 1) for x in tried)
+        if "proposer" in policy.pupils:
+            again = decode(policy.pupils["proposer"], s, z)
+            losses["proposer"] = functional.mse_loss(again, proposed)
+            proposed = again.detach()
+        if "judge" in policy.pupils:
+            with torch.no_grad():
+                actions = policy.shift(policy.actor, s, proposed)
+                values = self._value(s, actions)
+            apart = (policy.pupils["judge"](policy.pair(s, actions)) - values).view(-1, TAUGHT_CANDIDATES)
+            losses["judge"] = (apart - apart.mean(dim=1, keepdim=True)).square().mean()
+        self._step("pupils", torch.stack(list(losses.values())).sum())
+        return {f"train/{name}_loss": loss.detach() for name, loss in losses.items()}
 
     def _improve(self, s: Tensor) -> Tensor:
         """Move the actor; the loss. Neither the VAE nor the critic learns from it."""
         policy = self.policy
         with torch.no_grad():
-            proposed = policy.vae.propose(s)
+            proposed = policy.vae.decode(s, policy.vae.draw(len(s)))
         policy.critics.requires_grad_(False)
         actions = policy.shift(policy.actor, s, proposed)
         loss = -policy.critics[0](policy.pair(s, actions)).mean()

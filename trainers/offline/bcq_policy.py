@@ -11,7 +11,7 @@ from stable_baselines3.common.torch_layers import create_mlp
 from stable_baselines3.common.type_aliases import Schedule
 from torch import Tensor, nn
 
-from policies.names import nearest
+from policies.names import choose, nearest
 from policies.sb3.common import SpikingPolicy
 from policies.sb3.features import NormalizingExtractor
 from trainers.offline.original import use_output_rates, use_two_maps
@@ -42,13 +42,18 @@ class VAE(nn.Module):
 
     def decode(self, s: Tensor, z: Tensor) -> Tensor:
         """Actions (B, A) in [-1, 1]."""
-        out: Tensor = torch.tanh(self.decoder(torch.cat([s, z], dim=1)))
-        return out
+        return decode(self.decoder, s, z)
 
-    def propose(self, s: Tensor) -> Tensor:
-        """Actions (B, A) like those in the dataset, z ~ N(0, 1) clipped to [-0.5, 0.5]."""
-        z = torch.randn(len(s), self.latent, device=s.device)
-        return self.decode(s, z.clamp(-LATENT_BOUND, LATENT_BOUND))
+    def draw(self, n: int) -> Tensor:
+        """Latent vectors that stand for actions like those in the dataset: (n, Z), N(0, 1) clipped to [-0.5, 0.5]."""
+        z = torch.randn(n, self.latent, device=next(self.parameters()).device)
+        return z.clamp(-LATENT_BOUND, LATENT_BOUND)
+
+
+def decode(decoder: nn.Module, s: Tensor, z: Tensor) -> Tensor:
+    """What a decoder makes of latent vectors: actions (B, A) in [-1, 1]."""
+    out: Tensor = torch.tanh(decoder(torch.cat([s, z], dim=1)))
+    return out
 
 
 class AdaptiveMlp(nn.Sequential):
@@ -66,6 +71,8 @@ class BCQPolicy(BasePolicy):
     """Acts with the best of `n_candidates` proposals of the VAE, each shifted by the actor.
 
         pi(s, a) = clip(a + phi * tanh(actor(s, a)), -1, 1),  a = argmax_i Q1(s, pi(s, VAE(s, z_i)))
+
+    Where the VAE's decoder and Q1 have a pupil, this acts in their place.
 
     With `deterministic`, the latent vectors z_i are the same for every observation, drawn when the policy is made; else
     new ones are drawn.
@@ -86,6 +93,9 @@ class BCQPolicy(BasePolicy):
 
     critics: nn.ModuleList
     """Q1 and Q2, or A1, A2 and V."""
+    pupils: nn.ModuleDict
+    """Networks that learn from others in order to act in their place: "proposer" from the VAE's decoder, "judge" from the
+    critics."""
 
     def __init__(
         self,
@@ -145,6 +155,10 @@ class BCQPolicy(BasePolicy):
         """Q1 and Q2."""
         return [self.make_net(features, 1, self.net_arch, "critic") for _ in range(2)]
 
+    def make_pupils(self, size: int, latent: int) -> dict[str, nn.Module]:
+        """Here all networks act themselves."""
+        return {}
+
     def _build(self, lr_schedule: Schedule) -> None:
         self.features_extractor = self.make_features_extractor()
         size, latent = self.features_extractor.features_dim, 2 * self.actions
@@ -155,6 +169,7 @@ class BCQPolicy(BasePolicy):
         self.critics = nn.ModuleList(self.make_critics(pair))
         if self.state_value:
             self.critics.append(nn.Sequential(*create_mlp(size, 1, self.value_arch)))
+        self.pupils = nn.ModuleDict(self.make_pupils(size, latent))
         self.actor_target, self.critics_target = copy.deepcopy(self.actor), copy.deepcopy(self.critics)
         for module in (self.actor_target, self.critics_target):
             module.requires_grad_(False)
@@ -162,8 +177,13 @@ class BCQPolicy(BasePolicy):
         self.latents: Tensor
         self.register_buffer("latents", z)
         rate = lr_schedule(1)
-        for module in (self.vae, self.actor, self.critics):
+        for module in (self.vae, self.actor, self.critics, *([self.pupils] if self.pupils else [])):
             module.optimizer = self.optimizer_class(module.parameters(), lr=rate, **self.optimizer_kwargs)  # type: ignore[call-arg, assignment]
+
+    @property
+    def acting(self) -> dict[str, nn.Module]:
+        """The networks that a decision passes: proposer, actor, judge."""
+        return {"proposer": self.vae.decoder, "actor": self.actor, "judge": self.critics[0], **dict(self.pupils.items())}
 
     def shift(self, actor: nn.Module, s: Tensor, a: Tensor) -> Tensor:
         """pi(s, a)."""
@@ -191,19 +211,20 @@ class BCQPolicy(BasePolicy):
         s = self.see(observation)
         batch = len(s)
         s = s.repeat_interleave(self.n_candidates, dim=0)
-        proposed = self.vae.decode(s, self.latents.repeat(batch, 1)) if deterministic else self.vae.propose(s)
-        return s, self.shift(self.actor, s, proposed)
+        z = self.latents.repeat(batch, 1) if deterministic else self.vae.draw(len(s))
+        return s, self.shift(self.actor, s, decode(self.acting["proposer"], s, z))
 
     def _predict(self, observation: Tensor, deterministic: bool = False) -> Tensor:  # type: ignore[override]
         s, actions = self.candidates(observation, deterministic)
-        value = self.critics[0](self.pair(s, actions)).view(-1, self.n_candidates)
+        value = self.acting["judge"](self.pair(s, actions)).view(-1, self.n_candidates)
         rows = torch.arange(len(value), device=s.device)
         return actions.view(*value.shape, -1)[rows, value.argmax(dim=1)]
 
     def agreement(self, observation: Tensor) -> Tensor:
-        """How far both critics agree which candidates are better: the correlation of their values over the candidates of an
-        observation, (B,). Near 0 the choice between them is noise."""
-        values = torch.stack(self.values(self.critics, *self.candidates(observation, deterministic=True)))
+        """How far the judge agrees with the second critic which candidates are better: the correlation of their values over
+        the candidates of an observation, (B,). Near 0 the choice between them is noise."""
+        pair = self.pair(*self.candidates(observation, deterministic=True))
+        values = torch.stack([self.acting["judge"](pair), self.critics[1](pair)])
         values = values.view(2, -1, self.n_candidates)
         apart = values - values[:, :, :1]  # exactly 0 where all are equal, as a mean's rounding is not
         apart = apart - apart.mean(dim=2, keepdim=True)
@@ -219,14 +240,16 @@ class BCQPolicy(BasePolicy):
 class SpikingBCQPolicy(SpikingPolicy, BCQPolicy):
     """BCQ with spiking networks (ACSF: Qin et al., IJCAI 2023, arXiv 2211.11760, offline).
 
-    The actor has this policy's coders and neurons; so have the critics, each its own, with `critic="spiking"`. The VAE
-    spikes with `vae="spiking"`: as in the released code its input is a constant current and its output is read from
-    firing rates.
+    The actor has this policy's coders and neurons. The VAE's decoder and the critic that choose between actions have, too,
+    with "taught": VAE and critics are MLPs, and two spiking networks learn from these what acting takes, as they are far
+    worse at learning it from data and targets (cf. Proxy Target, arXiv 2505.24161, where an MLP stands in for a spiking
+    target actor). With "spiking", as released, VAE and critics spike themselves; the VAE's input is a constant current
+    then, and its output is read from firing rates.
 
-    :param critic: "spiking" or "mlp"
-    :param vae: "spiking" or "mlp"
-    :param vae_timesteps: steps of the VAE (default: those of the other networks)
-    :param share_coders: both critics have one encoder and one decoder, as in the released ACSF code
+    :param critic: "taught", "spiking" or "mlp"
+    :param vae: "taught", "spiking" or "mlp"
+    :param vae_timesteps: steps of a spiking VAE (default: those of the other networks)
+    :param share_coders: both spiking critics have one encoder and one decoder, as in the released ACSF code
     :param output_rates: actor and critics give rates in [0, 1], as the released rate-coded agent, whose values these
         cannot be
     """
@@ -236,27 +259,36 @@ class SpikingBCQPolicy(SpikingPolicy, BCQPolicy):
     def __init__(
         self,
         *args: Any,
-        critic: str = "spiking",
-        vae: str = "spiking",
+        critic: str = "taught",
+        vae: str = "taught",
         vae_timesteps: int | None = None,
         share_coders: bool = False,
         output_rates: bool = False,
         **kwargs: Any,
     ) -> None:
-        if vae not in ("mlp", "spiking"):
-            raise ValueError(f"Unknown vae '{vae}'. {nearest(vae, ('mlp', 'spiking'))}")
+        choose("critic", critic, ROLES)
+        choose("vae", vae, ROLES)
         if kwargs.get("stateful"):
             raise ValueError("BCQ tries many actions for one observation and carries no membrane; leave stateful=False.")
+        if share_coders and critic != "spiking":
+            raise ValueError(
+                f"share_coders is for critics that spike while learning, but critic='{critic}'; give critic='spiking'."
+            )
+        if vae_timesteps is not None and vae != "spiking":
+            raise ValueError(
+                f"vae_timesteps={vae_timesteps} is for a VAE that spikes while learning, but vae='{vae}'; give vae='spiking'."
+            )
         if share_coders and output_rates:
             raise ValueError("share_coders is for learned decoders and output_rates for none; choose one.")
-        self.own = {"vae": vae, "vae_timesteps": vae_timesteps, "share_coders": share_coders, "output_rates": output_rates}
-        super().__init__(*args, critic=critic, **kwargs)
+        options = {"share_coders": share_coders, "output_rates": output_rates}
+        self.own = {"critic": critic, "vae": vae, "vae_timesteps": vae_timesteps, **options}
+        super().__init__(*args, critic=ROLES[critic], **kwargs)
 
     def make_net(self, features: int, outputs: int, arch: list[int], part: str) -> nn.Module:
         if part == "vae" and self.own["vae"] == "spiking":
             steps = self.own["vae_timesteps"]
             return self.spiking_net(features, outputs, arch, **VAE_CODING, **({"n_timesteps": steps} if steps else {}))
-        if part == "actor" or (part == "critic" and self.spiking_options["critic"] == "spiking"):
+        if part in ("actor", "pupil") or (part == "critic" and self.own["critic"] == "spiking"):
             net = self.spiking_net(features, outputs, arch)
             if self.own["output_rates"]:
                 use_output_rates(net, self._neuron())
@@ -270,6 +302,14 @@ class SpikingBCQPolicy(SpikingPolicy, BCQPolicy):
             use_two_maps(second, self._neuron(), twin=first)
         return [first, second]
 
+    def make_pupils(self, size: int, latent: int) -> dict[str, nn.Module]:
+        pupils = {}
+        if self.own["vae"] == "taught":
+            pupils["proposer"] = self.make_net(size + latent, self.actions, self.vae_arch, "pupil")
+        if self.own["critic"] == "taught":
+            pupils["judge"] = self.make_net(size + self.actions, 1, self.net_arch, "pupil")
+        return pupils
+
     def _neuron(self) -> dict[str, Any]:
         """Arguments of the neurons, as `SpikingNet` takes them."""
         chosen = {name: self.spiking[name] for name in ("neuron", "surrogate", "surrogate_width") if name in self.spiking}
@@ -279,4 +319,5 @@ class SpikingBCQPolicy(SpikingPolicy, BCQPolicy):
         return super()._get_constructor_parameters() | self.own
 
 
+ROLES = {"taught": "mlp", "spiking": "spiking", "mlp": "mlp"}  # what learns from the data, by option
 VAE_CODING: dict[str, Any] = {"encoder": "direct", "encoder_kwargs": None, "decoder": "rate", "decoder_kwargs": None}

@@ -60,7 +60,7 @@ class Cost(NamedTuple):
 def deciding_nets(policy: Any) -> tuple[dict[str, nn.Module], int]:
     """The networks that a decision passes, and how often each: BCQ's once for every candidate."""
     if isinstance(policy, BCQPolicy):
-        return {"proposal": policy.vae.decoder, "actor": policy.actor, "critic": policy.critics[0]}, policy.n_candidates
+        return policy.acting, policy.n_candidates
     return {"actor": policy.actor}, 1
 
 

@@ -30,21 +30,31 @@ STATES = np.stack([np.linspace(-0.8, 0.8, 9), np.zeros(9)], axis=1).astype(np.fl
 BEST = STATES[:, 0] + 0.5
 
 
+SPIKING = {"critic": "spiking", "vae": "spiking"}
+
+
 def _kwargs(cls: type, **others: Any) -> dict[str, Any]:
     return SMALL | ({"vae_arch": [32, 32]} if cls is BCQ else {}) | others
 
 
-@pytest.mark.parametrize("policy", ["MlpPolicy", "SpikingPolicy"])
 @pytest.mark.parametrize(
-    ("cls", "arguments"),
+    ("policy", "cls", "arguments"),
     [
-        (BCQ, {"policy_kwargs": {"phi": 0.3}}),
-        (BCQ, {"policy_kwargs": {"phi": 0.3, "state_value": True}}),
-        (TD3BC, {"alpha": 10.0}),
-        (IQL, {"beta": 10.0, "expectile": 0.9}),
+        *(
+            (policy, *each)
+            for policy in ("MlpPolicy", "SpikingPolicy")
+            for each in (
+                (BCQ, {"policy_kwargs": {"phi": 0.3}}),
+                (BCQ, {"policy_kwargs": {"phi": 0.3, "state_value": True}}),
+                (TD3BC, {"alpha": 10.0}),
+                (IQL, {"beta": 10.0, "expectile": 0.9}),
+            )
+        ),
+        ("SpikingPolicy", BCQ, {"policy_kwargs": {"phi": 0.3} | SPIKING}),
+        ("SpikingPolicy", BCQ, {"policy_kwargs": {"phi": 0.3, "state_value": True} | SPIKING}),
     ],
 )
-def test_the_best_action_of_a_bandit_is_learned(cls, arguments: dict, policy: str, bandit: OfflineDataset) -> None:
+def test_the_best_action_of_a_bandit_is_learned(policy: str, cls, arguments: dict, bandit: OfflineDataset) -> None:
     networks = _kwargs(cls, **arguments.get("policy_kwargs", {}))
     model = cls(policy, dataset=bandit, **(arguments | {"policy_kwargs": networks})).learn(700)
     actions = model.predict(STATES, deterministic=True)[0][:, 0]
@@ -81,7 +91,7 @@ def test_a_step_of_bcq_is_the_published_one(bandit: OfflineDataset) -> None:
     )  # fmt: skip
     s = policy.see(batch.next_observations)
     torch.manual_seed(3)
-    target = model._target(s, batch)[:, 0]
+    target = model._target(model._try(s), batch)[:, 0]
     torch.manual_seed(3)
     z = torch.randn(50, 2).clamp(-0.5, 0.5)
     for i in range(5):
@@ -99,7 +109,7 @@ def test_a_step_of_bcq_is_the_published_one(bandit: OfflineDataset) -> None:
 
 def test_spiking_critics_learn_what_a_value_of_states_leaves(bandit: OfflineDataset) -> None:
     """Q_k = V(s) + A_k(s, a): a plain step of each one's own gradient, in targets and in what is learned from them."""
-    networks = _kwargs(BCQ, state_value=True, value_arch=[24], action_gain=3.0)
+    networks = _kwargs(BCQ, **SPIKING, state_value=True, value_arch=[24], action_gain=3.0)
     model = BCQ("SpikingPolicy", dataset=bandit, policy_kwargs=networks)
     policy = model.policy
     assert [p.shape[0] for p in policy.critics[2].parameters()] == [24, 24, 1, 1]
@@ -111,11 +121,12 @@ def test_spiking_critics_learn_what_a_value_of_states_leaves(bandit: OfflineData
     with torch.no_grad():
         policy.critics_target[2][-1].bias += 7.0
     torch.manual_seed(3)
-    target = model._target(policy.see(batch.next_observations), batch)
+    target = model._target(model._try(policy.see(batch.next_observations)), batch)
     with torch.no_grad():
         policy.critics_target[2][-1].bias -= 7.0
     torch.manual_seed(3)
-    torch.testing.assert_close(target, model._target(policy.see(batch.next_observations), batch) + 0.99 * 7.0)
+    plain = model._target(model._try(policy.see(batch.next_observations)), batch)
+    torch.testing.assert_close(target, plain + 0.99 * 7.0)
 
     wanted = {}
     v = policy.critics[2](s)
@@ -124,14 +135,14 @@ def test_spiking_critics_learn_what_a_value_of_states_leaves(bandit: OfflineData
         grads = torch.autograd.grad(((out - target) ** 2).mean(), of)
         wanted[k] = [p.detach() - 0.1 * grad for p, grad in zip(of, grads, strict=True)]
     policy.critics.optimizer = torch.optim.SGD(policy.critics.parameters(), lr=0.1)
-    model._target = lambda s_next, batch: target  # type: ignore[method-assign]
+    model._target = lambda tried, batch: target  # type: ignore[method-assign]
     model._update(batch)
     for k, parameters in wanted.items():
         torch.testing.assert_close(list(policy.critics[k].parameters()), parameters, rtol=1e-4, atol=1e-6)
 
 
 def test_acting_takes_nothing_of_the_value_of_states(bandit: OfflineDataset) -> None:
-    model = BCQ("SpikingPolicy", dataset=bandit, policy_kwargs=_kwargs(BCQ, state_value=True)).learn(2)
+    model = BCQ("SpikingPolicy", dataset=bandit, policy_kwargs=_kwargs(BCQ, **SPIKING, state_value=True)).learn(2)
     actions = model.predict(STATES, deterministic=True)[0]
     with torch.no_grad():
         for parameter in model.policy.critics[2].parameters():
@@ -152,10 +163,50 @@ def test_a_gain_of_actions_is_one_of_the_weights_that_critics_have_for_them(band
     for model in (plain, gaining):
         torch.manual_seed(5)
         values = model.policy.values(model.policy.critics, s, torch.as_tensor(BEST[:, None]))
-        losses.append([*values, model._target(s, batch), model._improve(s)])
+        losses.append([*values, model._target(model._try(s), batch), model._improve(s)])
     for a, b in zip(*losses, strict=True):
         torch.testing.assert_close(a, b)
     np.testing.assert_allclose(*(model.predict(STATES, deterministic=True)[0] for model in (plain, gaining)), rtol=1e-4)
+
+
+def test_pupils_take_a_plain_step_towards_their_teachers(bandit: OfflineDataset) -> None:
+    model = BCQ("SpikingPolicy", dataset=bandit, policy_kwargs=_kwargs(BCQ, phi=0.3))
+    policy = model.policy
+    tried = model._try(policy.see(torch.as_tensor(bandit.next_observations[:20])))
+    proposer, judge = policy.pupils["proposer"], policy.pupils["judge"]
+    rows = [10 * i + j for i in range(20) for j in range(3)]
+    s, z = tried.s[rows], tried.z[rows]
+    mimicked = torch.tanh(proposer(torch.cat([s, z], 1)))
+    imitation = ((mimicked - torch.tanh(policy.vae.decoder(torch.cat([s, z], 1)))) ** 2).mean()
+    a = (mimicked + 0.3 * torch.tanh(policy.actor(torch.cat([s, mimicked], 1)))).clamp(-1, 1).detach()
+    q = torch.stack([critic(torch.cat([s, a], 1)) for critic in policy.critics_target])
+    q = (0.75 * q.amin(0) + 0.25 * q.amax(0)).view(20, 3).detach()
+    j = judge(torch.cat([s, a], 1)).view(20, 3)
+    judgement = ((j - j.mean(1, keepdim=True) - q + q.mean(1, keepdim=True)) ** 2).mean()
+    wanted = []
+    for pupil, loss in ((proposer, imitation), (judge, judgement)):
+        of = list(pupil.parameters())
+        grads = torch.autograd.grad(loss, of, allow_unused=True)  # the judge's last bias shifts all candidates alike
+        wanted += [p.detach() - 0.1 * (0 if g is None else g) for p, g in zip(of, grads, strict=True)]
+    teachers = [p.clone() for part in (policy.vae, policy.critics, policy.actor) for p in part.parameters()]
+    policy.pupils.optimizer = torch.optim.SGD(policy.pupils.parameters(), lr=0.1)
+    losses = model._teach(tried)
+    assert float(losses["train/proposer_loss"]) == pytest.approx(float(imitation.detach()), rel=1e-5)
+    assert float(losses["train/judge_loss"]) == pytest.approx(float(judgement.detach()), rel=1e-4)
+    torch.testing.assert_close(list(policy.pupils.parameters()), wanted, rtol=1e-4, atol=1e-6)
+    after = [p for part in (policy.vae, policy.critics, policy.actor) for p in part.parameters()]
+    assert all(torch.equal(x, y) for x, y in zip(teachers, after, strict=True))
+
+
+def test_what_acts_are_the_pupils_and_all_of_it_spikes(bandit: OfflineDataset) -> None:
+    model = BCQ("SpikingPolicy", dataset=bandit, policy_kwargs=_kwargs(BCQ)).learn(2)
+    assert all(isinstance(net, SpikingNet) for net in model.policy.acting.values())
+    actions = model.predict(STATES, deterministic=True)[0]
+    with torch.no_grad():
+        for parameter in [*model.policy.vae.parameters(), *model.policy.critics.parameters()]:
+            parameter.fill_(torch.nan)
+    np.testing.assert_array_equal(model.predict(STATES, deterministic=True)[0], actions)
+    assert np.isfinite(actions).all()
 
 
 def test_the_actor_is_improved_without_moving_vae_and_critics(bandit: OfflineDataset) -> None:
@@ -170,12 +221,17 @@ def test_the_actor_is_improved_without_moving_vae_and_critics(bandit: OfflineDat
     assert all(p.requires_grad for p in after)
 
 
-@pytest.mark.parametrize("policy", ["MlpPolicy", "SpikingPolicy"])
-@pytest.mark.parametrize("cls", list(ALGORITHMS.values()))
-def test_a_loaded_model_goes_on_exactly(cls, policy: str, bandit: OfflineDataset, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("cls", "policy", "own"),
+    [
+        *((cls, policy, {}) for cls in ALGORITHMS.values() for policy in ("MlpPolicy", "SpikingPolicy")),
+        (BCQ, "SpikingPolicy", SPIKING),
+    ],
+)
+def test_a_loaded_model_goes_on_exactly(cls, policy: str, own: dict, bandit: OfflineDataset, tmp_path: Path) -> None:
     def build() -> Any:
         drawing = {"encoder": "rate"} if policy == "SpikingPolicy" else {}
-        networks = _kwargs(cls, **drawing | ({"state_value": True} if cls is BCQ else {}))
+        networks = _kwargs(cls, **own | drawing | ({"state_value": True} if cls is BCQ else {}))
         return cls(policy, dataset=bandit, log_every=5, learning_rate=1e-3, policy_kwargs=networks, seed=4)
 
     whole, half = build().learn(12), build().learn(7)
@@ -233,6 +289,19 @@ def test_every_mode_learns_and_acts(mode: str, bandit: OfflineDataset) -> None:
     assert any(isinstance(m, SpikingNet) for m in model.policy.modules()) == (policy == "SpikingPolicy")
 
 
+def test_a_coder_of_ones_own_comes_without_the_arguments_of_the_modes(bandit: OfflineDataset) -> None:
+    for mode, chosen in (("acsf", {"encoder": "direct"}), ("accumulated", {"decoder": "rate"})):
+        run = dataclasses.replace(train_defaults("Pendulum-v1", mode), policy_kwargs=chosen)
+        algorithm, policy, arguments, networks = options_of(run)
+        actor = ALGORITHMS[algorithm](policy, dataset=bandit, policy_kwargs=networks, **arguments).policy.actor
+        assert (type(actor.encoder).__name__, type(actor.decoder).__name__) == (
+            "DirectEncoder",
+            "AdaptiveDecoder" if mode == "acsf" else "RateDecoder",
+        )
+    kept = dataclasses.replace(run, mode="acsf", policy_kwargs={"encoder": "adaptive", "encoder_kwargs": {"time_only": True}})
+    assert options_of(kept)[3]["encoder_kwargs"] == {"time_only": True}
+
+
 def test_modes_of_bcq_have_hidden_layers_of_equal_size(bandit: OfflineDataset) -> None:
     for mode, entry in zoo()["modes"].items():
         if entry["algorithm"] == "bcq":
@@ -243,13 +312,13 @@ def test_modes_of_bcq_have_hidden_layers_of_equal_size(bandit: OfflineDataset) -
 def test_original_has_the_sizes_and_defects_of_the_released_code(bandit: OfflineDataset) -> None:
     acsf = _built("acsf", bandit, "original")
     q1, q2 = acsf.policy.critics  # and no value of states
-    assert len(_built("acsf", bandit).policy.critics) == 3
+    assert (set(acsf.policy.pupils), set(_built("acsf", bandit).policy.pupils)) == (set(), {"proposer", "judge"})
     assert q1.encoder is q2.encoder
     assert q1.decoder.first is q2.decoder.first
     assert q1.decoder.second is not q2.decoder.second
     assert acsf.policy.vae.decoder.n_timesteps == 32
     assert acsf.block == 5000
-    assert (acsf.policy.action_gain, _built("acsf", bandit).policy.action_gain) == (1.0, 3.0)
+    assert acsf.policy.action_gain == 1.0
     rate = _built("rate", bandit, "original").policy
     assert rate.net_arch == [400, 300]
     with torch.no_grad():
@@ -299,6 +368,12 @@ def test_bad_arguments(bandit: OfflineDataset, tmp_path: Path) -> None:
     ):
         with pytest.raises(ValueError, match=message):
             BCQ("MlpPolicy", dataset=bandit, **kwargs)
+    for role in ("critic", "vae"):
+        with pytest.raises(ValueError, match=f"Unknown {role} 'tought'. Did you mean 'taught'"):
+            BCQ("SpikingPolicy", dataset=bandit, policy_kwargs={role: "tought"})
+    for option, part in (({"share_coders": True}, "critic"), ({"vae_timesteps": 32}, "vae")):
+        with pytest.raises(ValueError, match=f"{part}='taught'; give {part}='spiking'"):
+            BCQ("SpikingPolicy", dataset=bandit, policy_kwargs=option)
     with pytest.raises(ValueError, match="stateful=False"):
         BCQ("SpikingPolicy", dataset=bandit, policy_kwargs={"stateful": True})
     with pytest.raises(ValueError, match=r"give dataset=load_dataset"):
@@ -314,9 +389,9 @@ def test_bad_arguments(bandit: OfflineDataset, tmp_path: Path) -> None:
     assert isinstance(model.policy, nn.Module)
 
 
-@pytest.mark.parametrize("policy", ["MlpPolicy", "SpikingPolicy"])
-def test_critics_agree_as_far_as_their_values_correlate(policy: str, bandit: OfflineDataset) -> None:
-    own = BCQ(policy, dataset=bandit, policy_kwargs=_kwargs(BCQ, n_candidates=20)).policy
+@pytest.mark.parametrize(("policy", "networks"), [("MlpPolicy", {}), ("SpikingPolicy", SPIKING)])
+def test_critics_agree_as_far_as_their_values_correlate(policy: str, networks: dict, bandit: OfflineDataset) -> None:
+    own = BCQ(policy, dataset=bandit, policy_kwargs=_kwargs(BCQ, n_candidates=20, **networks)).policy
     seen = torch.as_tensor(STATES)
     with torch.no_grad():
         agreed = own.agreement(seen).numpy()
