@@ -57,6 +57,7 @@ class Outcome(NamedTuple):
 
 def play(algorithm: str, population: int, seed: int, config: Config) -> Outcome:
     """One run."""
+    kind = choose("algorithm", algorithm, ALGORITHMS)
     entry = defaults(algorithm, config.env)
     arguments = constructor_arguments(entry) | {
         "population_size": population,
@@ -66,7 +67,7 @@ def play(algorithm: str, population: int, seed: int, config: Config) -> Outcome:
         "eval_every": 1,
     }
     arguments |= {"ec": config.ec_kwargs, "satr": config.satr_kwargs}[algorithm]
-    model = choose("algorithm", algorithm, ALGORITHMS)(entry.policy, entry.env, **arguments)
+    model = kind(entry.policy, entry.env, **arguments)
     model.learn(generations=config.generations)
     returns = np.array([row["eval/mean_reward"] for row in model.history])
     reached = np.flatnonzero(returns >= config.level) if config.level is not None else np.array([])

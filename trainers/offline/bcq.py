@@ -33,8 +33,8 @@ class BCQ(OfflineAlgorithm):
                  with V (`state_value` of `BCQPolicy`): Q_k = V(s) + A_k(s, a), V fixed in this, plus mean (V(s) - y)^2
         actor:   -mean Q1(s, pi(s, VAE(s))), or A1
         targets: move by tau towards critics and actor
-        pupils:  the proposer mean (proposer(s', z) - VAE(s', z))^2; the judge mean (judge - Q')^2, both less their means over
-                 the candidates of s', which are made as in acting
+        pupils:  the proposer mean (proposer(s', z) - VAE(s', z))^2, the judge mean (d judge - d Q')^2 over three candidates a'
+                 that the proposer and the actor made at s', where d x is x less its mean over the three
 
     Terminations end the bootstrapping, time limits do not. The arguments are those of `OfflineAlgorithm`, and:
 

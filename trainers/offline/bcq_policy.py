@@ -83,9 +83,9 @@ class BCQPolicy(BasePolicy):
     :param coding: "none", or "adaptive" for ACSF's coders around MLPs that do not spike (`AdaptiveMlp`)
     :param coding_steps: T of these coders
     :param state_value: an MLP V learns the targets from states alone, and the critics what it leaves: Q_k = V(s) + A_k(s, a).
-        V is the same for all candidates, so that acting takes none of it. Spiking critics need it: their jumps go to what
-        differs most, and values differ far less between the candidates than between states (cf. the common-mode errors of
-        spiking Q-networks, Xu et al. 2026)
+        V is the same for all candidates, so that acting takes none of it. Spiking critics without a teacher need it: their
+        jumps go to what differs most, and values differ far less between the candidates than between states (cf. the
+        common-mode errors of spiking Q-networks, Xu et al. 2026)
     :param value_arch: hidden layers of V, which no acting network has to carry; the better it fits, the less of its errors
         the critics learn
     :param action_gain: critics take actions times this, for the same reason
@@ -146,7 +146,7 @@ class BCQPolicy(BasePolicy):
         self._build(lr_schedule)
 
     def make_net(self, features: int, outputs: int, arch: list[int], part: str) -> nn.Module:
-        """The network of a part: "actor", "critic" or "vae"."""
+        """The network of a part: "actor", "critic", "vae" or "pupil"."""
         if self.coding == "adaptive" and part != "vae":
             return AdaptiveMlp(features, outputs, arch, self.coding_steps)
         return nn.Sequential(*create_mlp(features, outputs, arch))
@@ -240,17 +240,17 @@ class BCQPolicy(BasePolicy):
 class SpikingBCQPolicy(SpikingPolicy, BCQPolicy):
     """BCQ with spiking networks (ACSF: Qin et al., IJCAI 2023, arXiv 2211.11760, offline).
 
-    The actor has this policy's coders and neurons. The VAE's decoder and the critic that choose between actions have, too,
-    with "taught": VAE and critics are MLPs, and two spiking networks learn from these what acting takes, as they are far
-    worse at learning it from data and targets (cf. Proxy Target, arXiv 2505.24161, where an MLP stands in for a spiking
-    target actor). With "spiking", as released, VAE and critics spike themselves; the VAE's input is a constant current
-    then, and its output is read from firing rates.
+    The actor has this policy's coders and neurons. With "taught", VAE and critics are MLPs, and two spiking networks learn
+    from them to act in place of the VAE's decoder and Q1, as such networks learn far worse from data and targets themselves
+    (cf. Proxy Target, arXiv 2505.24161, where an MLP stands in for a spiking target actor). With "spiking" they do so, as
+    released: the critics with this policy's coders, the VAE with a constant current and read from firing rates. With "mlp",
+    MLPs learn and act.
 
     :param critic: "taught", "spiking" or "mlp"
     :param vae: "taught", "spiking" or "mlp"
     :param vae_timesteps: steps of a spiking VAE (default: those of the other networks)
     :param share_coders: both spiking critics have one encoder and one decoder, as in the released ACSF code
-    :param output_rates: actor and critics give rates in [0, 1], as the released rate-coded agent, whose values these
+    :param output_rates: actor and spiking critics give rates in [0, 1], as the released rate-coded agent, whose values these
         cannot be
     """
 
@@ -270,14 +270,14 @@ class SpikingBCQPolicy(SpikingPolicy, BCQPolicy):
         choose("vae", vae, ROLES)
         if kwargs.get("stateful"):
             raise ValueError("BCQ tries many actions for one observation and carries no membrane; leave stateful=False.")
-        if share_coders and critic != "spiking":
-            raise ValueError(
-                f"share_coders is for critics that spike while learning, but critic='{critic}'; give critic='spiking'."
-            )
-        if vae_timesteps is not None and vae != "spiking":
-            raise ValueError(
-                f"vae_timesteps={vae_timesteps} is for a VAE that spikes while learning, but vae='{vae}'; give vae='spiking'."
-            )
+        for name, value, part, role in (
+            ("share_coders", share_coders, "critic", critic),
+            ("vae_timesteps", vae_timesteps, "vae", vae),
+        ):
+            if value and role != "spiking":
+                raise ValueError(
+                    f"{name}={value} is for {part}='spiking', but {part}='{role}'; change one, or leave {name} out."
+                )
         if share_coders and output_rates:
             raise ValueError("share_coders is for learned decoders and output_rates for none; choose one.")
         options = {"share_coders": share_coders, "output_rates": output_rates}
@@ -290,7 +290,7 @@ class SpikingBCQPolicy(SpikingPolicy, BCQPolicy):
             return self.spiking_net(features, outputs, arch, **VAE_CODING, **({"n_timesteps": steps} if steps else {}))
         if part in ("actor", "pupil") or (part == "critic" and self.own["critic"] == "spiking"):
             net = self.spiking_net(features, outputs, arch)
-            if self.own["output_rates"]:
+            if self.own["output_rates"] and part != "pupil":
                 use_output_rates(net, self._neuron())
             return net
         return super().make_net(features, outputs, arch, part)

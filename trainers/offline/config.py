@@ -207,8 +207,9 @@ def options_of(config: TrainConfig) -> tuple[str, str, dict[str, Any], dict[str,
         if name == "coding_steps" and "coding" not in networks:
             raise ValueError(f"--time-steps is for spiking networks and coders; {config.mode} has none.")
         networks |= {name: config.time_steps}
-    for coder in {"encoder", "decoder"} & set(config.policy_kwargs):  # the mode's arguments are of another one
-        networks.pop(f"{coder}_kwargs", None)
+    for coder in ("encoder", "decoder"):
+        if config.policy_kwargs.get(coder, networks.get(coder)) != networks.get(coder):
+            networks.pop(f"{coder}_kwargs", None)  # these are of the mode's own coder
     networks |= {"net_arch": list(config.net_arch)} if config.net_arch else {}
     networks |= {"vae_arch": list(config.vae_arch)} if config.vae_arch and entry["algorithm"] == "bcq" else {}
     return entry["algorithm"], entry["policy"], arguments | config.arguments, networks | config.policy_kwargs

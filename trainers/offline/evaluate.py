@@ -89,7 +89,8 @@ def costs_of(model: OfflineAlgorithm, seed: int = 0, episodes: int = 1, steps: i
 
 @torch.no_grad()
 def agreement_of(model: OfflineAlgorithm, seed: int = 0, steps: int = 50) -> float:
-    """How far BCQ's critics agree (`BCQPolicy.agreement`), mean over what it sees in so many steps; NaN for others."""
+    """How far what chooses agrees with BCQ's second critic (`BCQPolicy.agreement`), mean over what it sees in so many steps;
+    NaN for other algorithms."""
     if not isinstance(model.policy, BCQPolicy):
         return float("nan")
     assert model.env is not None
@@ -179,10 +180,10 @@ HEADINGS = {
     "decision_ratio": "x ANN", "published": "published",
 }  # fmt: skip
 NOTE = (
-    "score: 0 is random actions, 100 the policy that filled the dataset, without its noise. critics agree: correlation of "
-    "the two critics' values over the candidates of an observation; near 0 the choice is noise. spikes: per neuron and step "
-    "of the actor. x ANN: how many times the energy the same layers need without spikes. A decision of BCQ passes proposal, "
-    "actor and critic for each of its candidates."
+    "score: 0 is random actions, 100 the policy that filled the dataset, without its noise. critics agree: correlation of the "
+    "values of what chooses and of the second critic over the candidates of an observation; near 0 the choice is noise. "
+    "spikes: per neuron and step of the actor. x ANN: how many times the energy the same layers need without spikes. A "
+    "decision of BCQ passes proposal, actor and critic for each of its candidates."
 )
 
 

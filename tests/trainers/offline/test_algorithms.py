@@ -172,6 +172,9 @@ def test_a_gain_of_actions_is_one_of_the_weights_that_critics_have_for_them(band
 def test_pupils_take_a_plain_step_towards_their_teachers(bandit: OfflineDataset) -> None:
     model = BCQ("SpikingPolicy", dataset=bandit, policy_kwargs=_kwargs(BCQ, phi=0.3))
     policy = model.policy
+    with torch.no_grad():  # targets are not what they follow
+        for parameter in [*policy.actor_target.parameters(), *policy.critics_target.parameters()]:
+            parameter += 0.1 * torch.randn_like(parameter)
     tried = model._try(policy.see(torch.as_tensor(bandit.next_observations[:20])))
     proposer, judge = policy.pupils["proposer"], policy.pupils["judge"]
     rows = [10 * i + j for i in range(20) for j in range(3)]
@@ -312,13 +315,23 @@ def test_modes_of_bcq_have_hidden_layers_of_equal_size(bandit: OfflineDataset) -
 def test_original_has_the_sizes_and_defects_of_the_released_code(bandit: OfflineDataset) -> None:
     acsf = _built("acsf", bandit, "original")
     q1, q2 = acsf.policy.critics  # and no value of states
-    assert (set(acsf.policy.pupils), set(_built("acsf", bandit).policy.pupils)) == (set(), {"proposer", "judge"})
+    for mode, vae in (("acsf", True), ("accumulated", True), ("rate", False)):
+        own, ours = (_built(mode, bandit, fidelity).policy for fidelity in ("original", "corrected"))
+        assert (set(own.pupils), set(ours.pupils)) == (set(), {"proposer", "judge"})
+        assert all(isinstance(critic, SpikingNet) for critic in own.critics)
+        assert [isinstance(net, SpikingNet) for net in (own.vae.encoder, own.vae.decoder)] == [vae, vae]
+    features = acsf.policy.actor.encoder.features
+    assert acsf.policy.action_gain == 1.0
+    repeating = [
+        torch.equal(each.policy.actor.encoder.map.weight, torch.eye(features).repeat(4, 1))
+        for each in (acsf, _built("acsf", bandit))
+    ]
+    assert repeating == [False, True]
     assert q1.encoder is q2.encoder
     assert q1.decoder.first is q2.decoder.first
     assert q1.decoder.second is not q2.decoder.second
     assert acsf.policy.vae.decoder.n_timesteps == 32
     assert acsf.block == 5000
-    assert acsf.policy.action_gain == 1.0
     rate = _built("rate", bandit, "original").policy
     assert rate.net_arch == [400, 300]
     with torch.no_grad():
@@ -371,8 +384,11 @@ def test_bad_arguments(bandit: OfflineDataset, tmp_path: Path) -> None:
     for role in ("critic", "vae"):
         with pytest.raises(ValueError, match=f"Unknown {role} 'tought'. Did you mean 'taught'"):
             BCQ("SpikingPolicy", dataset=bandit, policy_kwargs={role: "tought"})
-    for option, part in (({"share_coders": True}, "critic"), ({"vae_timesteps": 32}, "vae")):
-        with pytest.raises(ValueError, match=f"{part}='taught'; give {part}='spiking'"):
+    for option, message in (
+        ({"share_coders": True}, "share_coders=True is for critic='spiking', but critic='taught'; change one"),
+        ({"vae_timesteps": 32}, "vae_timesteps=32 is for vae='spiking', but vae='taught'; change one"),
+    ):
+        with pytest.raises(ValueError, match=message):
             BCQ("SpikingPolicy", dataset=bandit, policy_kwargs=option)
     with pytest.raises(ValueError, match="stateful=False"):
         BCQ("SpikingPolicy", dataset=bandit, policy_kwargs={"stateful": True})
@@ -389,18 +405,21 @@ def test_bad_arguments(bandit: OfflineDataset, tmp_path: Path) -> None:
     assert isinstance(model.policy, nn.Module)
 
 
-@pytest.mark.parametrize(("policy", "networks"), [("MlpPolicy", {}), ("SpikingPolicy", SPIKING)])
+@pytest.mark.parametrize(("policy", "networks"), [("MlpPolicy", {}), ("SpikingPolicy", SPIKING), ("SpikingPolicy", {})])
 def test_critics_agree_as_far_as_their_values_correlate(policy: str, networks: dict, bandit: OfflineDataset) -> None:
     own = BCQ(policy, dataset=bandit, policy_kwargs=_kwargs(BCQ, n_candidates=20, **networks)).policy
     seen = torch.as_tensor(STATES)
     with torch.no_grad():
         agreed = own.agreement(seen).numpy()
-        values = [q.view(len(STATES), 20).numpy() for q in own.values(own.critics, *own.candidates(seen, deterministic=True))]
+        s, actions = own.candidates(seen, deterministic=True)
+        judge = own.pupils["judge"] if own.pupils else own.critics[0]
+        judged = [judge(torch.cat([s, actions], dim=1)), own.values(own.critics, s, actions)[1]]
+        values = [q.view(len(STATES), 20).numpy() for q in judged]
         with np.errstate(invalid="ignore"):  # spikes may be the same for all candidates; then there is nothing to agree about
             expected = np.nan_to_num([np.corrcoef(*pair)[0, 1] for pair in zip(*values, strict=True)])
         np.testing.assert_allclose(agreed, expected, atol=1e-4)
         assert 0 < np.abs(expected).max() < 1
-        own.critics[1] = own.critics[0]
+        own.critics[1] = judge
         distinct = torch.as_tensor([len(np.unique(q)) > 1 for q in values[0]])
         np.testing.assert_allclose(own.agreement(seen)[distinct], 1.0, atol=1e-5)
         for parameter in own.critics.parameters():
