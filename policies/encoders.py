@@ -46,7 +46,8 @@ class AdaptiveEncoder(Encoder):
 
     :param time_only: x_t = w_t * x + b_t, which spreads every feature over time without mixing features; far fewer
         multiplications for wide observations
-    :param initial: "random", or "repeat": learning begins with x at every step, from where it fits closer when it is taught
+    :param initial: "random" as torch draws it, or "repeat": at first every step is x, as of `DirectEncoder`; networks that
+        imitate others come closer from there
     """
 
     def __init__(self, features: int, n_timesteps: int, time_only: bool = False, initial: str = "random") -> None:
