@@ -4,6 +4,7 @@ Sizes are the published ones: ANN 400-300, ACSF 256-256, VAEs 750-750, batch 100
 depends on what they are.
 """
 
+import dataclasses
 import os
 import tempfile
 from collections.abc import Callable
@@ -20,16 +21,17 @@ from stable_baselines3 import TD3
 from benchmarks.hebbian import best_times
 from trainers.offline.bcq import BCQ
 from trainers.offline.collect import Exploration, collect
+from trainers.offline.config import options_of, train_defaults
 from trainers.offline.dataset import OfflineDataset
 
-ACSF: dict[str, Any] = {"net_arch": [256, 256], "n_timesteps": 4}
 MODES: dict[str, tuple[str, dict[str, Any]]] = {
-    "BCQ": ("MlpPolicy", {"net_arch": [400, 300]}),
-    "ACSF, T = 4": ("SpikingPolicy", ACSF),
-    "ACSF, T = 4, products in bfloat16": ("SpikingPolicy", ACSF | {"precision": "bfloat16"}),
-    "ACSF, T = 4, spiking critics and VAE": ("SpikingPolicy", ACSF | {"critic": "spiking", "vae": "spiking"}),
-    "rate, T = 4": ("SpikingPolicy", ACSF | {"encoder": "direct", "decoder": "rate"}),
+    "BCQ": ("bcq", {"net_arch": [400, 300]}),
+    "ACSF, T = 4": ("acsf", {}),
+    "ACSF, T = 4, products in bfloat16": ("acsf", {"precision": "bfloat16"}),
+    "ACSF, T = 4, spiking critics and VAE": ("acsf", {"critic": "spiking", "vae": "spiking"}),
+    "rate, T = 4": ("rate", {}),
 }
+"""Modes of `train`, and what departs from them."""
 
 
 @dataclass
@@ -89,10 +91,11 @@ def collecting(env_id: str, steps: int) -> list[Callable[[], Any]]:
 def main(config: Config) -> None:
     """Print the tables."""
     dataset = random_dataset(gymnasium.make(config.env), config.transitions)
-    models = {
-        name: BCQ(policy, dataset=dataset, policy_kwargs=kwargs | {"vae_arch": [750, 750]}, device="cpu")
-        for name, (policy, kwargs) in MODES.items()
-    }
+    models = {}
+    for name, (mode, own) in MODES.items():
+        run = dataclasses.replace(train_defaults(config.env, mode), policy_kwargs=own)
+        _, policy, arguments, networks = options_of(run)
+        models[name] = BCQ(policy, dataset=dataset, policy_kwargs=networks, device="cpu", **arguments)
 
     def stepping(model: BCQ) -> Callable[[], Any]:
         return lambda: model.learn(model.num_timesteps + config.steps, reset_num_timesteps=False)

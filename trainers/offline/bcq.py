@@ -130,7 +130,8 @@ class BCQ(OfflineAlgorithm):
     def _teach(self, tried: Tried) -> dict[str, Tensor]:
         """Move the pupils towards their teachers; their losses."""
         policy, losses = self.policy, {}
-        s, z, proposed, _ = (x.view(-1, NEXT_CANDIDATES, x.shape[1])[:, :TAUGHT_CANDIDATES].flatten(0, 1) for x in tried)
+        own = (tried.s, tried.z, tried.proposed)
+        s, z, proposed = (x.view(-1, NEXT_CANDIDATES, x.shape[1])[:, :TAUGHT_CANDIDATES].flatten(0, 1) for x in own)
         if "proposer" in policy.pupils:
             again = decode(policy.pupils["proposer"], s, z)
             losses["proposer"] = functional.mse_loss(again, proposed)

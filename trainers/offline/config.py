@@ -208,7 +208,7 @@ def options_of(config: TrainConfig) -> tuple[str, str, dict[str, Any], dict[str,
             raise ValueError(f"--time-steps is for spiking networks and coders; {config.mode} has none.")
         networks |= {name: config.time_steps}
     for coder in ("encoder", "decoder"):
-        if config.policy_kwargs.get(coder, networks.get(coder)) != networks.get(coder):
+        if config.policy_kwargs.get(coder) not in (None, networks.get(coder)):
             networks.pop(f"{coder}_kwargs", None)  # these are of the mode's own coder
     networks |= {"net_arch": list(config.net_arch)} if config.net_arch else {}
     networks |= {"vae_arch": list(config.vae_arch)} if config.vae_arch and entry["algorithm"] == "bcq" else {}

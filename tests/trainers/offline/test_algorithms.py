@@ -301,6 +301,9 @@ def test_a_coder_of_ones_own_comes_without_the_arguments_of_the_modes(bandit: Of
             "DirectEncoder",
             "AdaptiveDecoder" if mode == "acsf" else "RateDecoder",
         )
+    for mode, same in (("acsf", {"encoder": "adaptive"}), ("accumulated", {"decoder": "membrane"})):
+        run = train_defaults("Pendulum-v1", mode)
+        assert options_of(dataclasses.replace(run, policy_kwargs=same)) == options_of(run)
     kept = dataclasses.replace(run, mode="acsf", policy_kwargs={"encoder": "adaptive", "encoder_kwargs": {"time_only": True}})
     assert options_of(kept)[3]["encoder_kwargs"] == {"time_only": True}
 
@@ -315,13 +318,14 @@ def test_modes_of_bcq_have_hidden_layers_of_equal_size(bandit: OfflineDataset) -
 def test_original_has_the_sizes_and_defects_of_the_released_code(bandit: OfflineDataset) -> None:
     acsf = _built("acsf", bandit, "original")
     q1, q2 = acsf.policy.critics  # and no value of states
+    assert len(_built("acsf", bandit).policy.critics) == 2
     for mode, vae in (("acsf", True), ("accumulated", True), ("rate", False)):
         own, ours = (_built(mode, bandit, fidelity).policy for fidelity in ("original", "corrected"))
         assert (set(own.pupils), set(ours.pupils)) == (set(), {"proposer", "judge"})
         assert all(isinstance(critic, SpikingNet) for critic in own.critics)
         assert [isinstance(net, SpikingNet) for net in (own.vae.encoder, own.vae.decoder)] == [vae, vae]
     features = acsf.policy.actor.encoder.features
-    assert acsf.policy.action_gain == 1.0
+    assert (acsf.policy.action_gain, _built("acsf", bandit).policy.action_gain) == (1.0, 1.0)
     repeating = [
         torch.equal(each.policy.actor.encoder.map.weight, torch.eye(features).repeat(4, 1))
         for each in (acsf, _built("acsf", bandit))
