@@ -12,7 +12,7 @@ from trainers.offline.bcq_policy import BCQPolicy, SpikingBCQPolicy, decode
 from trainers.offline.dataset import Batch
 
 NEXT_CANDIDATES = 10  # actions tried for each next observation
-TAUGHT_CANDIDATES = 3  # of these, what pupils learn from; more teach little more
+TAUGHT_CANDIDATES = 3  # of these, what the judge learns from; more teach little more
 
 
 class Tried(NamedTuple):
@@ -33,8 +33,8 @@ class BCQ(OfflineAlgorithm):
                  with V (`state_value` of `BCQPolicy`): Q_k = V(s) + A_k(s, a), V fixed in this, plus mean (V(s) - y)^2
         actor:   -mean Q1(s, pi(s, VAE(s))), or A1
         targets: move by tau towards critics and actor
-        pupils:  the proposer mean (proposer(s', z) - VAE(s', z))^2, the judge mean (d judge - d Q')^2 over three candidates a'
-                 that the proposer and the actor made at s', where d x is x less its mean over the three
+        pupils:  the proposer mean (proposer(s', z) - VAE(s', z))^2 over one candidate, the judge mean (d judge - d Q')^2 over
+                 three a' that the proposer and the actor made at s', where d x is x less its mean over the three
 
     Terminations end the bootstrapping, time limits do not. The arguments are those of `OfflineAlgorithm`, and:
 
@@ -131,17 +131,21 @@ class BCQ(OfflineAlgorithm):
         """Move the pupils towards their teachers; their losses."""
         policy, losses = self.policy, {}
         own = (tried.s, tried.z, tried.proposed)
-        s, z, proposed = (x.view(-1, NEXT_CANDIDATES, x.shape[1])[:, :TAUGHT_CANDIDATES].flatten(0, 1) for x in own)
+        s, z, proposed = (  # (3 B, .), every state's first candidate, every state's second, every state's third
+            x.view(-1, NEXT_CANDIDATES, x.shape[1])[:, :TAUGHT_CANDIDATES].transpose(0, 1).flatten(0, 1) for x in own
+        )
         if "proposer" in policy.pupils:
-            again = decode(policy.pupils["proposer"], s, z)
-            losses["proposer"] = functional.mse_loss(again, proposed)
-            proposed = again.detach()
+            first, others = slice(len(s) // TAUGHT_CANDIDATES), slice(len(s) // TAUGHT_CANDIDATES, None)
+            again = decode(policy.pupils["proposer"], s[first], z[first])
+            losses["proposer"] = functional.mse_loss(again, proposed[first])
+            with torch.no_grad():
+                proposed = torch.cat([again, decode(policy.pupils["proposer"], s[others], z[others])])
         if "judge" in policy.pupils:
             with torch.no_grad():
                 actions = policy.shift(policy.actor, s, proposed)
                 values = self._value(s, actions)
-            apart = (policy.pupils["judge"](policy.pair(s, actions)) - values).view(-1, TAUGHT_CANDIDATES)
-            losses["judge"] = (apart - apart.mean(dim=1, keepdim=True)).square().mean()
+            apart = (policy.pupils["judge"](policy.pair(s, actions)) - values).view(TAUGHT_CANDIDATES, -1)
+            losses["judge"] = (apart - apart.mean(dim=0)).square().mean()
         self._step("pupils", torch.stack(list(losses.values())).sum())
         return {f"train/{name}_loss": loss.detach() for name, loss in losses.items()}
 

@@ -180,7 +180,7 @@ def test_pupils_take_a_plain_step_towards_their_teachers(bandit: OfflineDataset)
     rows = [10 * i + j for i in range(20) for j in range(3)]
     s, z = tried.s[rows], tried.z[rows]
     mimicked = torch.tanh(proposer(torch.cat([s, z], 1)))
-    imitation = ((mimicked - torch.tanh(policy.vae.decoder(torch.cat([s, z], 1)))) ** 2).mean()
+    imitation = ((mimicked - torch.tanh(policy.vae.decoder(torch.cat([s, z], 1)))) ** 2)[::3].mean()  # first candidates
     a = (mimicked + 0.3 * torch.tanh(policy.actor(torch.cat([s, mimicked], 1)))).clamp(-1, 1).detach()
     q = torch.stack([critic(torch.cat([s, a], 1)) for critic in policy.critics_target])
     q = (0.75 * q.amin(0) + 0.25 * q.amax(0)).view(20, 3).detach()
