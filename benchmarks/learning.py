@@ -17,6 +17,7 @@ import numpy as np
 import torch
 import tyro
 import yaml
+from gymnasium import spaces
 from matplotlib.figure import Figure
 from stable_baselines3 import DQN, PPO, TD3
 from stable_baselines3.common.callbacks import BaseCallback
@@ -115,6 +116,7 @@ def construct(config: Config, policy: str, seed: int) -> Any:
     kind = SpikingTD3 if entry.pop("proxy", False) else ALGORITHMS[algorithm]
     vec_env = make_vec_env(env, entry.pop("n_envs", 1), seed=seed)
     if entry.pop("noise_type", None) == "normal":
+        assert isinstance(vec_env.action_space, spaces.Box)
         actions = vec_env.action_space.shape[0]
         entry["action_noise"] = NormalActionNoise(np.zeros(actions), np.full(actions, entry.pop("noise_std")))
     for name, value in entry.items():

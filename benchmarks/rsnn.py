@@ -1,5 +1,6 @@
 """`python -m benchmarks.rsnn`: the packed one-bit network against the dense int8 formulation of the published code."""
 
+import functools
 import math
 import time
 from collections.abc import Callable
@@ -151,7 +152,7 @@ def main(config: Config) -> None:
         "33 neuron updates": (spread(neurons_only), state),
         "(33 counts by event)": (spread(event_driven), signed, state),
     }
-    times = {name: best_time(lambda f=f, a=a: f(*a), config.repeats) for name, (f, *a) in pieces.items()}
+    times = {name: best_time(functools.partial(f, *a), config.repeats) for name, (f, *a) in pieces.items()}
     sizes = f"{config.observation_size}-{n}-{config.action_size}, population {population}, 33 substeps"
     print(f"RSNN forward, {sizes}, {len(devices)} x {devices[0].device_kind}")
     print(f"{'':26s}{'env-steps/s':>14s}{'us/member':>12s}{'ratio':>9s}")
@@ -176,6 +177,7 @@ def memory(network: RSNN, population: int) -> None:
           f"({4 * synapses / 1e6:,.0f} MB as floats)")  # fmt: skip
     for name, call, args in (("sampling", strategy.sample, (members,)), ("update", strategy.update, (fitness,))):
         analysis = jax.jit(call).lower(state, key, *args).compile().memory_analysis()
+        assert analysis is not None
         print(f"  {name}: temporary memory {analysis.temp_size_in_bytes / 1e6:.1f} MB")
 
 

@@ -112,6 +112,7 @@ def policies_of_td3() -> None:
     for name in ("MlpPolicy", "SpikingPolicy"):
         model = TD3(name, Sizes(), policy_kwargs={"net_arch": [256, 256]}, batch_size=256, buffer_size=2000, seed=0)
         model._setup_learn(1)
+        assert model.replay_buffer is not None
         for _ in range(2000):
             obs, action = rng.standard_normal((2, 1, 17)), rng.uniform(-1, 1, (1, 6))
             model.replay_buffer.add(obs[0], obs[1], action, rng.standard_normal(1), np.zeros(1), [{}])
