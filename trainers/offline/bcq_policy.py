@@ -270,13 +270,13 @@ class SpikingBCQPolicy(SpikingPolicy, BCQPolicy):
         choose("vae", vae, ROLES)
         if kwargs.get("stateful"):
             raise ValueError("BCQ tries many actions for one observation and carries no membrane; leave stateful=False.")
-        for name, value, part, role in (
-            ("share_coders", share_coders, "critic", critic),
-            ("vae_timesteps", vae_timesteps, "vae", vae),
+        for name, value, none, part, role in (
+            ("share_coders", share_coders, "false", "critic", critic),
+            ("vae_timesteps", vae_timesteps, "null", "vae", vae),
         ):
             if value and role != "spiking":
                 raise ValueError(
-                    f"{name}={value} is for {part}='spiking', but {part}='{role}'; change one, or leave {name} out."
+                    f"{name}={value} is for {part}='spiking', but {part}='{role}'; change one, or set {name}: {none}."
                 )
         if share_coders and output_rates:
             raise ValueError("share_coders is for learned decoders and output_rates for none; choose one.")
