@@ -1,8 +1,6 @@
 """One evolution run in its folder: config.yml, metrics.csv, TensorBoard, checkpoints, best model, learning curve."""
 
-import csv
 import dataclasses
-import io
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +20,7 @@ from trainers.evolution import EvolutionAlgorithm
 from trainers.make_env import versions
 from trainers.plots import learning_curve
 from trainers.satr import SATR
+from trainers.tables import write_csv
 
 ALGORITHMS: dict[str, type[EvolutionAlgorithm]] = {"cma_es": CMAES, "dc": DC, "ec": EC, "es": ES, "satr": SATR}
 FRESH_SEED = 1_000_003  # start states of the comparison before and after, apart from those of training
@@ -98,7 +97,7 @@ class RunCallback(BaseCallback):
 
     def _on_step(self) -> bool:
         model: Any = self.model
-        write_metrics(self.folder / "metrics.csv", model.history)
+        write_csv(self.folder / "metrics.csv", model.history)
         if "eval/mean_reward" in model.history[-1] and model.is_best:
             model.save(self.folder / "best_model.zip")
         if model.generation % self.save_every == 0:
@@ -113,16 +112,6 @@ def save_checkpoint(model: EvolutionAlgorithm, folder: Path) -> None:
     model.save(folder / "checkpoints" / f"generation_{model.generation:06d}.zip")
     for old in sorted((folder / "checkpoints").glob("generation_*.zip"))[:-2]:
         old.unlink()
-
-
-def write_metrics(path: Path, history: list[dict[str, float]]) -> None:
-    """The whole history as CSV, one row a generation, replacing the file at once."""
-    names = list(dict.fromkeys(name for row in history for name in row))
-    text = io.StringIO()
-    writer = csv.DictWriter(text, names)
-    writer.writeheader()
-    writer.writerows(history)
-    write_atomically(path, text.getvalue().encode())
 
 
 def _build(cls: type[EvolutionAlgorithm], config: RunConfig) -> EvolutionAlgorithm:

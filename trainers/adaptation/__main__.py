@@ -14,13 +14,13 @@ import yaml
 from trainers.adaptation.config import AdaptationConfig
 from trainers.adaptation.players import Player, home_env, load_player, split_names
 from trainers.adaptation.studies import Results, play_all, study_damage, study_perturbation, study_variants
-from trainers.adaptation.tables import to_csv, to_text
 from trainers.adaptation.worlds import World, horizon_of, read_variants, scheduled
 from trainers.checkpoint import CheckpointError, write_atomically
 from trainers.devices import use_all_cores
 from trainers.make_env import find_env_id, versions
 from trainers.plots import to_png
 from trainers.run import new_folder
+from trainers.tables import to_csv, to_text
 
 
 def main(args: list[str] | None = None) -> None:

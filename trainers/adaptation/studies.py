@@ -13,8 +13,8 @@ from trainers.adaptation.episodes import Trace, record
 from trainers.adaptation.measures import Recovery, measure_recovery, percent_of
 from trainers.adaptation.perturb import make_perturbation
 from trainers.adaptation.players import Player
-from trainers.adaptation.tables import Row
 from trainers.adaptation.worlds import World, horizon_of, scheduled
+from trainers.tables import Row
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

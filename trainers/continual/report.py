@@ -8,12 +8,12 @@ from typing import Annotated
 import numpy as np
 import tyro
 
-from trainers.adaptation.tables import Row, cell, to_csv, to_text
 from trainers.checkpoint import write_atomically
 from trainers.continual.config import ContinualConfig
 from trainers.continual.metrics import forward_transfer, summary
 from trainers.continual.plots import heat_map
 from trainers.continual.results import Result, find_results, find_unfinished, read_result
+from trainers.tables import Row, cell, to_markdown, to_text, write_csv
 
 REFERENCE = "sac_n"
 SETTINGS = ("policy", "physics", "fidelity", "n_envs", "net_arch", "update_ratio")
@@ -63,7 +63,7 @@ def compare(config: ReportConfig) -> list[Row]:
     unfinished = find_unfinished(folders)
     if unfinished:
         print(f"Not finished, and left out: {', '.join(map(str, unfinished))}")
-    write_atomically(out / "table.csv", to_csv(rows))
+    write_csv(out / "table.csv", rows)
     write_atomically(out / "table.md", _markdown(rows).encode())
     return rows
 
@@ -110,8 +110,7 @@ def _row(method: str, results: list[Result], references: list[Result] | None) ->
 
 def _markdown(rows: list[Row]) -> str:
     names = [name for name in dict.fromkeys(name for row in rows for name in row) if not name.endswith("_sd")]
-    lines = [names, ["---"] * len(names), *([cell(row, name) for name in names] for row in rows)]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    return to_markdown(names, ([cell(row, name) for name in names] for row in rows), left=1)
 
 
 def _seeds(count: int) -> str:

@@ -14,7 +14,7 @@ from trainers.continual.config import ContinualConfig, read_config
 from trainers.continual.loop import ContinualRun
 from trainers.continual.metrics import summary
 from trainers.continual.plots import heat_map, training_curve
-from trainers.run import write_metrics
+from trainers.tables import write_csv
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,8 +45,8 @@ class Result:
 
 def finish(run: ContinualRun) -> None:
     """Write evaluations.csv, curve.csv, result.json, heatmap.png and curve.png, and print the summary."""
-    write_metrics(run.folder / "evaluations.csv", run.evaluations)
-    write_metrics(run.folder / "curve.csv", run.curve)
+    write_csv(run.folder / "evaluations.csv", run.evaluations)
+    write_csv(run.folder / "curve.csv", run.curve)
     size = run.method.size()
     told: dict[str, Any] = {
         "scenario": run.scenario.name,
@@ -96,7 +96,7 @@ def read_result(folder: Path) -> Result:
     told: dict[str, Any] = json.loads((folder / "result.json").read_text())
     count = len(told["tasks"])
     with open(folder / "evaluations.csv") as file:
-        values = [float(row[told["metric"]]) for row in csv.DictReader(file)]
+        values = [float(row[told["metric"]] or "nan") for row in csv.DictReader(file)]
     with open(folder / "curve.csv") as file:
         solved = [(int(row["task"]), row.get("success")) for row in csv.DictReader(file)]
     areas = None

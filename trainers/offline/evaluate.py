@@ -8,14 +8,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from rich.console import Console
 from rich.table import Table
 from torch import nn
 
 from policies.energy import E_AC, E_MAC, EnergyCard, Tally
 from policies.spiking import SpikingNet
 from policies.watch import Watch, play
-from trainers.adaptation.tables import Row, to_csv
 from trainers.checkpoint import write_atomically
 from trainers.experiment.folders import read_config
 from trainers.offline.algorithm import OfflineAlgorithm
@@ -24,6 +22,7 @@ from trainers.offline.config import EvaluateConfig, TrainConfig, options_of, tra
 from trainers.offline.dataset import metadata_of
 from trainers.offline.run import load_run
 from trainers.report.curves import find_runs
+from trainers.tables import Row, to_markdown, wide_console, write_csv
 
 PUBLISHED = {
     "acsf": "T = 0.8 % of other spiking agents', energy up to 5 x better",
@@ -122,8 +121,8 @@ def evaluate(config: EvaluateConfig) -> list[Row]:
     title = f"{config.episodes} episodes of each run on fresh start states, {config.model} network"
     _print(rows, title)
     if config.out is not None:
-        write_atomically(Path(config.out) / "table.csv", to_csv(rows))
-        write_atomically(Path(config.out) / "table.md", to_markdown(rows, title).encode())
+        write_csv(Path(config.out) / "table.csv", rows)
+        write_atomically(Path(config.out) / "table.md", _markdown(rows, title).encode())
     if config.video is not None:
         from trainers.evaluate import EvaluateConfig as FilmConfig
         from trainers.evaluate import film
@@ -199,10 +198,8 @@ def _texts(row: Row) -> list[str]:
     return [cell(name) for name in HEADINGS]
 
 
-def to_markdown(rows: list[Row], title: str) -> str:
-    """The table in Markdown."""
-    lines = [list(HEADINGS.values()), ["---"] * len(HEADINGS), *map(_texts, rows)]
-    return f"{title}\n\n" + "".join(f"| {' | '.join(line)} |\n" for line in lines) + f"\n{NOTE}\n"
+def _markdown(rows: list[Row], title: str) -> str:
+    return f"{title}\n\n{to_markdown(list(HEADINGS.values()), map(_texts, rows), left=1)}\n{NOTE}\n"
 
 
 def _print(rows: list[Row], title: str) -> None:
@@ -211,7 +208,6 @@ def _print(rows: list[Row], title: str) -> None:
         table.add_column(name, no_wrap=name == "mode")
     for row in rows:
         table.add_row(*_texts(row))
-    console = Console(highlight=False)
-    console = console if console.is_terminal else Console(highlight=False, width=200)
+    console = wide_console()
     console.print(table)
     console.print(NOTE)

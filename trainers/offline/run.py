@@ -21,7 +21,8 @@ from trainers.offline.dataset import OfflineDataset, load_dataset
 from trainers.offline.iql import IQL
 from trainers.offline.plots import learning_curve
 from trainers.offline.td3_bc import TD3BC
-from trainers.run import begin_folder, write_metrics
+from trainers.run import begin_folder
+from trainers.tables import write_csv
 
 ALGORITHMS: dict[str, type[OfflineAlgorithm]] = {"bcq": BCQ, "bc": BC, "td3_bc": TD3BC, "iql": IQL}
 FILES = {"best": "best_model.zip", "last": "model.zip"}
@@ -40,7 +41,7 @@ class RunCallback(BaseCallback):
 
     def _on_rollout_end(self) -> None:
         model: Any = self.model
-        write_metrics(self.folder / "metrics.csv", model.history)
+        write_csv(self.folder / "metrics.csv", model.history)
         if "eval/mean_reward" in model.history[-1] and model.is_best:
             model.save(self.folder / "best_model.zip")
         if model.num_timesteps - self.saved >= self.save_every:

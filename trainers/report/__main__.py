@@ -7,18 +7,17 @@ from typing import Annotated
 
 import numpy as np
 import tyro
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from policies.names import choose
-from trainers.adaptation.tables import Row, to_csv
 from trainers.checkpoint import write_atomically
 from trainers.experiment.folders import REWARDS
 from trainers.plots import to_png
 from trainers.report.aggregate import STATISTICS, Estimate, estimate, estimate_over_tasks
 from trainers.report.curves import Curve, Group, find_runs, group, read_curve
 from trainers.report.plots import plot_curves, plot_finals
+from trainers.tables import Row, to_markdown, wide_console, write_csv
 
 FINALS = {"last": lambda curve: curve.returns[-1], "best": lambda curve: curve.returns.max()}
 ALL = "all, scaled"
@@ -86,8 +85,8 @@ def report(config: ReportConfig) -> Path:
     title = f"{config.metric}, {config.final} evaluation, {config.confidence:.0%} intervals over seeds"
     _print(rows, title)
     out = Path(config.out) if config.out else Path(config.folders[0]) / "report"
-    write_atomically(out / "table.csv", to_csv(rows))
-    write_atomically(out / "table.md", to_markdown(rows, title).encode())
+    write_csv(out / "table.csv", rows)
+    write_atomically(out / "table.md", _markdown(rows, title).encode())
     for stem, figure in figures.items():
         write_atomically(out / f"{stem}.png", to_png(figure))
     print(f"Table and pictures: {out}")
@@ -163,10 +162,8 @@ def _texts(row: Row) -> list[str]:
 HEADINGS = ("environment", "label", "seeds", "IQM", "mean", "median", "steps", "hours")
 
 
-def to_markdown(rows: list[Row], title: str) -> str:
-    """The table in Markdown."""
-    lines = [HEADINGS, ["---"] * 2 + ["---:"] * (len(HEADINGS) - 2), *map(_texts, rows)]
-    return f"{title}\n\n" + "".join(f"| {' | '.join(line)} |\n" for line in lines) + _note(rows)
+def _markdown(rows: list[Row], title: str) -> str:
+    return f"{title}\n\n{to_markdown(HEADINGS, map(_texts, rows), left=2)}{_note(rows)}"
 
 
 def _note(rows: list[Row]) -> str:
@@ -179,10 +176,7 @@ def _print(rows: list[Row], title: str) -> None:
         table.add_column(heading, justify="left" if i < 2 else "right", no_wrap=i < 2)
     for row in rows:
         table.add_row(*map(escape, _texts(row)))
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=200)
-    console.print(table)
+    wide_console().print(table)
     if note := _note(rows).strip():
         print(note)
 

@@ -13,11 +13,11 @@ from torch.utils.data import DataLoader, RandomSampler
 from policies.names import choose
 from trainers import checkpoint
 from trainers.progress import Interruption
-from trainers.run import write_metrics
 from trainers.supervised.config import SupervisedConfig
 from trainers.supervised.losses import activity_penalty, mean_rate
 from trainers.supervised.record import Recorder
 from trainers.supervised.tasks import Graded, Task
+from trainers.tables import write_csv
 from trainers.torch_state import load_module, load_optimizer, module_arrays, optimizer_arrays
 
 SCHEDULES = ("constant", "step", "cosine")
@@ -61,7 +61,7 @@ class Trainer:
                 self.history.append({"time/epoch": self.epoch, **row})
                 self._keep_best(row[f"validation/{self.task.score}"])
                 self.recorder.write(self.epoch, answers, last=self.epoch == self.config.epochs or self._waited_enough())
-                write_metrics(self.folder / "metrics.csv", self.history)
+                write_csv(self.folder / "metrics.csv", self.history)
                 board.write(self.history[-1], dict.fromkeys(self.history[-1], ()), self.epoch)
                 self.save(self.folder / "checkpoint.zip")
                 if progress is not None:

@@ -25,7 +25,7 @@ class Run:
         self.name = folder.name
         with open(folder / "metrics.csv") as file:
             rows = list(csv.DictReader(file))
-        self.metrics = {name: np.array([float(row[name]) for row in rows]) for name in rows[0]}
+        self.metrics = {name: np.array([float(row[name] or "nan") for row in rows]) for name in rows[0]}
         self.numbers = sorted(e for e in files if e)
         self.files = files
         config = yaml.safe_load((folder / "config.yml").read_text())["config"]

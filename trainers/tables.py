@@ -3,9 +3,20 @@
 import csv
 import io
 import math
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
+from rich.console import Console
+
+from trainers.checkpoint import write_atomically
+
 Row = dict[str, Any]
+
+
+def write_csv(path: Path, rows: list[Row]) -> None:
+    """All rows, replacing the file at once."""
+    write_atomically(path, to_csv(rows))
 
 
 def to_csv(rows: list[Row]) -> bytes:
@@ -30,6 +41,18 @@ def to_text(rows: list[Row], hidden: tuple[str, ...] = ()) -> str:
         left = all(isinstance(row.get(name, ""), str) for row in rows)
         columns.append([f"{text:{'<' if left else '>'}{width}}" for text in [name.replace("_", " "), *cells]])
     return "\n".join("  ".join(cells).rstrip() for cells in zip(*columns, strict=True))
+
+
+def to_markdown(headings: Sequence[str], rows: Iterable[Sequence[str]], left: int) -> str:
+    """Of cells that are text already; columns after the first `left` are numbers."""
+    rule = ["---"] * left + ["---:"] * (len(headings) - left)
+    return "".join(f"| {' | '.join(line)} |\n" for line in (headings, rule, *rows))
+
+
+def wide_console() -> Console:
+    """For rich's tables: where there is no terminal, wide enough for them."""
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=200)
 
 
 def cell(row: Row, name: str) -> str:
