@@ -2,7 +2,6 @@
 
 import difflib
 import importlib.metadata
-import re
 from typing import TYPE_CHECKING, Any
 
 import gymnasium
@@ -12,7 +11,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv
 import envs
 from envs.brax.tasks import find_task
 from envs.toy.env import ToyEnv
-from policies.names import choose
+from policies.names import choose, unexpected
 
 if TYPE_CHECKING:
     from envs.brax.gym import BraxEnv
@@ -79,11 +78,11 @@ def make_vec_env(
     except gymnasium.error.DependencyNotInstalled as error:
         raise ValueError(f"'{env_id}' needs a package that is not installed: {error}.") from error
     except TypeError as error:
-        unknown = re.search(r"unexpected keyword argument '(\w+)'", str(error))
+        unknown = unexpected(error)
         if unknown is None:
             raise ValueError(f"'{env_id}' cannot be made with {env_kwargs}: {error}.") from error
-        hint = "; give an environment that knows damage, such as DamagedAnt-v0" if unknown[1] == "damage" else ""
-        raise ValueError(f"{env_id} has no option '{unknown[1]}'{hint}.") from error
+        hint = "; give an environment that knows damage, such as DamagedAnt-v0" if unknown == "damage" else ""
+        raise ValueError(f"{env_id} has no option '{unknown}'{hint}.") from error
 
 
 def _brax_kwargs(env: gymnasium.Env[Any, Any], brax: "BraxEnv") -> dict[str, Any]:

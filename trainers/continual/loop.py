@@ -16,7 +16,7 @@ from stable_baselines3.sac.policies import Actor
 from tqdm import tqdm
 
 from envs.continual.scenarios import Task
-from policies.names import choose
+from policies.names import choose, unexpected
 from policies.precision import check_precision, to_bfloat16
 from trainers import checkpoint
 from trainers.continual.config import ContinualConfig, check, scenario_of
@@ -329,9 +329,10 @@ def _build(config: ContinualConfig, make_actor: Callable[[], Actor], n_tasks: in
     try:
         return cls(make_actor, n_tasks, **config.arguments)
     except TypeError as error:
-        if "unexpected keyword argument" not in str(error):
+        unknown = unexpected(error)
+        if unknown is None:
             raise
-        raise ValueError(f"The policy '{config.policy}' has no option '{str(error).split(chr(39))[1]}'.") from error
+        raise ValueError(f"The policy '{config.policy}' has no option '{unknown}'.") from error
 
 
 def _device(name: str) -> torch.device:

@@ -9,7 +9,7 @@ import yaml
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Logger, TensorBoardOutputFormat
 
-from policies.names import choose
+from policies.names import choose, unexpected
 from trainers import checkpoint
 from trainers.checkpoint import CheckpointError, write_atomically
 from trainers.make_env import versions
@@ -122,9 +122,9 @@ def build(
             **arguments,
         )
     except TypeError as error:
-        if "unexpected keyword argument" not in str(error):
+        name = unexpected(error)
+        if name is None:
             raise
-        name = str(error).split("'")[1]
         raise ValueError(f"{config.mode} has no option '{name}' (of {', '.join((*arguments, *policy_kwargs))}).") from error
 
 
