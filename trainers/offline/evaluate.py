@@ -199,7 +199,7 @@ def _texts(row: Row) -> list[str]:
 
 
 def _markdown(rows: list[Row], title: str) -> str:
-    return f"{title}\n\n{to_markdown(list(HEADINGS.values()), map(_texts, rows), left=1)}\n{NOTE}\n"
+    return f"{title}\n\n{to_markdown(list(HEADINGS.values()), map(_texts, rows), left=2)}\n{NOTE}\n"
 
 
 def _print(rows: list[Row], title: str) -> None:
