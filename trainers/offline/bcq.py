@@ -135,11 +135,11 @@ class BCQ(OfflineAlgorithm):
             x.view(-1, NEXT_CANDIDATES, x.shape[1])[:, :TAUGHT_CANDIDATES].transpose(0, 1).flatten(0, 1) for x in own
         )
         if "proposer" in policy.pupils:
-            first, others = slice(len(s) // TAUGHT_CANDIDATES), slice(len(s) // TAUGHT_CANDIDATES, None)
-            again = decode(policy.pupils["proposer"], s[first], z[first])
-            losses["proposer"] = functional.mse_loss(again, proposed[first])
+            states = len(s) // TAUGHT_CANDIDATES
+            again = decode(policy.pupils["proposer"], s[:states], z[:states])
+            losses["proposer"] = functional.mse_loss(again, proposed[:states])
             with torch.no_grad():
-                proposed = torch.cat([again, decode(policy.pupils["proposer"], s[others], z[others])])
+                proposed = torch.cat([again, decode(policy.pupils["proposer"], s[states:], z[states:])])
         if "judge" in policy.pupils:
             with torch.no_grad():
                 actions = policy.shift(policy.actor, s, proposed)
