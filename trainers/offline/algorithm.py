@@ -225,11 +225,14 @@ class OfflineAlgorithm(BaseAlgorithm):
         return np.asarray(returns)
 
     def _set_rates(self) -> None:
-        """Write the current learning rate into all optimisers."""
-        rate = self.lr_schedule(self._current_progress_remaining)
+        """Write the current learning rates into all optimisers."""
         for name in self.optimizers:
             for group in self._optimizer(name).param_groups:
-                group["lr"] = rate
+                group["lr"] = self._rate(name)
+
+    def _rate(self, name: str) -> float:
+        """Current learning rate of a part of the policy."""
+        return float(self.lr_schedule(self._current_progress_remaining))
 
     def _optimizer(self, name: str) -> torch.optim.Optimizer:
         return getattr(self.policy, name).optimizer

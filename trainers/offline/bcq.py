@@ -43,6 +43,8 @@ class BCQ(OfflineAlgorithm):
         next `block`, and so on: the released spiking agents did so with 5,000 by mistake, their ANN did not
     :param keep_target_membranes: the spiking target actor starts from the membranes that the last batch left, as in the
         released code, where they were never reset
+    :param pupil_lr_scale: learning rate with which pupils begin, as a multiple of the others'; it falls linearly to 0 by the
+        end of the training, as pupils need steps that are large at first and small in the end
     """
 
     policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {"MlpPolicy": BCQPolicy, "SpikingPolicy": SpikingBCQPolicy}
@@ -55,17 +57,21 @@ class BCQ(OfflineAlgorithm):
         lmbda: float = 0.75,
         block: int = 0,
         keep_target_membranes: bool = False,
+        pupil_lr_scale: float = 3.0,
         **kwargs: Any,
     ) -> None:
         if not 0 <= lmbda <= 1:
             raise ValueError(f"lmbda={lmbda} must be in [0, 1].")
         if block < 0:
             raise ValueError(f"block={block} must be at least 0.")
+        if not pupil_lr_scale > 0:
+            raise ValueError(f"pupil_lr_scale={pupil_lr_scale} must be positive.")
         self.lmbda, self.block, self.keep_target_membranes = lmbda, block, keep_target_membranes
+        self.pupil_lr_scale = pupil_lr_scale
         super().__init__(*args, **kwargs)
 
     def arguments(self) -> dict[str, Any]:
-        own = ("lmbda", "block", "keep_target_membranes")
+        own = ("lmbda", "block", "keep_target_membranes", "pupil_lr_scale")
         return super().arguments() | {name: getattr(self, name) for name in own}
 
     def _setup_model(self) -> None:
@@ -77,6 +83,10 @@ class BCQ(OfflineAlgorithm):
             if not hasattr(target, "rest"):
                 raise ValueError("keep_target_membranes is for a spiking actor; use SpikingPolicy.")
             target.carried = target.rest(NEXT_CANDIDATES * self.batch_size)
+
+    def _rate(self, name: str) -> float:
+        rate = super()._rate(name)
+        return rate * self.pupil_lr_scale * self._current_progress_remaining if name == "pupils" else rate
 
     def _update(self, batch: Batch) -> dict[str, Tensor]:
         policy = self.policy

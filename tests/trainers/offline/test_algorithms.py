@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
-from stable_baselines3.common.callbacks import EvalCallback
+from stable_baselines3.common.callbacks import BaseCallback, EvalCallback
 from torch import nn
 
 from policies.sb3.features import NormalizingExtractor
@@ -201,6 +201,21 @@ def test_pupils_take_a_plain_step_towards_their_teachers(bandit: OfflineDataset)
     assert all(torch.equal(x, y) for x, y in zip(teachers, after, strict=True))
 
 
+def test_pupils_begin_with_large_steps_and_end_with_small_ones(bandit: OfflineDataset) -> None:
+    rates: list[tuple[float, ...]] = []
+
+    class Rates(BaseCallback):
+        def _on_step(self) -> bool:
+            parts = ("pupils", "critics", "vae", "actor")
+            rates.append(tuple(getattr(self.model.policy, part).optimizer.param_groups[0]["lr"] for part in parts))
+            return True
+
+    model = BCQ("SpikingPolicy", dataset=bandit, learning_rate=0.002, pupil_lr_scale=5.0, policy_kwargs=_kwargs(BCQ))
+    model.learn(4, Rates())
+    np.testing.assert_allclose(np.array(rates)[:, 0], [0.01, 0.0075, 0.005, 0.0025])
+    np.testing.assert_allclose(np.array(rates)[:, 1:], 0.002)
+
+
 def test_what_acts_are_the_pupils_and_all_of_it_spikes(bandit: OfflineDataset) -> None:
     model = BCQ("SpikingPolicy", dataset=bandit, policy_kwargs=_kwargs(BCQ)).learn(2)
     assert all(isinstance(net, SpikingNet) for net in model.policy.acting.values())
@@ -377,6 +392,7 @@ def test_bad_arguments(bandit: OfflineDataset, tmp_path: Path) -> None:
     for kwargs, message in (
         ({"lmbda": 1.5}, r"lmbda=1\.5 must be in \[0, 1\]"),
         ({"batch_size": 0}, "batch_size=0 must be at least 1"),
+        ({"pupil_lr_scale": 0}, "pupil_lr_scale=0 must be positive"),
         ({"eval_every": 5000}, "needs an environment"),
         ({"policy_kwargs": {"coding": "adaptiv"}}, "Unknown coding 'adaptiv'. Did you mean 'adaptive'"),
         ({"policy_kwargs": {"phy": 0.1}}, "no option 'phy'"),
