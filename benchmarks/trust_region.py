@@ -2,8 +2,9 @@
 
 Both take the entry of the environment in zoo_configs, apart from the population and the number of generations. For each
 algorithm and population: the return of the deployed network at the end, mean, spread and worst over seeds; the lowest return
-in the last quarter of the generations, mean and worst over seeds; the first generation in which it reached `--level`; and, on
-HalfOneMax, how far the probabilities of the neutral half have drifted from one half (0 to 0.5).
+in the last quarter of the generations, mean and worst over seeds; how far it is below its best so far, mean over the
+second half of the generations; the first generation in which it reached `--level`; and, on HalfOneMax, how far the
+probabilities of the neutral half have drifted from one half (0 to 0.5).
 """
 
 from dataclasses import dataclass, field
@@ -52,6 +53,7 @@ class Outcome(NamedTuple):
     final: float
     reached: float  # generation, NaN if never
     lowest: float  # in the last quarter
+    fall: float  # below the best so far, mean over the second half
     drift: float  # NaN but on HalfOneMax
 
 
@@ -76,20 +78,21 @@ def play(algorithm: str, population: int, seed: int, config: Config) -> Outcome:
         rho = np.asarray(model.state.rho["bits"])[:, 0]
         drift = float(np.abs(rho[len(rho) // 2 :] - 0.5).mean())
     lowest = float(returns[-(len(returns) // 4 or 1) :].min())
-    return Outcome(returns[-1], float(reached[0] + 1) if len(reached) else np.nan, lowest, drift)
+    fall = float((np.maximum.accumulate(returns) - returns)[len(returns) // 2 :].mean())
+    return Outcome(returns[-1], float(reached[0] + 1) if len(reached) else np.nan, lowest, fall, drift)
 
 
 def main(config: Config) -> None:
     """Print a row for each algorithm and population."""
     print(f"{config.env} {config.env_kwargs or ''}, {config.generations} generations, seeds {config.seeds}")
     print(f"{'algorithm':10}{'population':>11}{'return':>10}{'spread':>9}{'worst':>9}{'lowest':>9}{'its worst':>10}"
-          f"{'reached':>9}{'drift':>8}")  # fmt: skip
+          f"{'fall':>8}{'reached':>9}{'drift':>8}")  # fmt: skip
     for population in config.populations:
         for algorithm in config.algorithms:
             outcomes = [play(algorithm, population, seed, config) for seed in config.seeds]
-            final, reached, lowest, drift = (np.array(column) for column in zip(*outcomes, strict=True))
+            final, reached, lowest, fall, drift = (np.array(column) for column in zip(*outcomes, strict=True))
             print(f"{algorithm:10}{population:11}{final.mean():10.1f}{final.std():9.1f}{final.min():9.1f}"
-                  f"{lowest.mean():9.1f}{lowest.min():10.1f}{np.median(reached):9.0f}{drift.mean():8.3f}",
+                  f"{lowest.mean():9.1f}{lowest.min():10.1f}{fall.mean():8.1f}{np.median(reached):9.0f}{drift.mean():8.3f}",
                   flush=True)  # fmt: skip
 
 

@@ -197,8 +197,12 @@ class SATRConfig(RunConfig):
     """Connection probabilities stay in [eps, 1 - eps]."""
     antithetic: bool = False
     """Draw members in opposite pairs."""
-    kl_max: float = 0.02
-    """Largest relative entropy (nats) of a connection's update; each update is this times its signal's share."""
+    kl_max: float = 0.045
+    """Largest relative entropy of an update, nats for each connection."""
+    kl_min: float = 1e-4
+    """What it falls to where members become neither better nor worse."""
+    min_change: float = 1.2
+    """By how many standard deviations they must, in a generation, for it to stay as it is."""
     signal_decay: float = 0.9
     """Decay of the mean over generations by which the signal is estimated."""
 

@@ -14,7 +14,9 @@ class SATR(ConnectivityAlgorithm):
     :param population_size: members per generation
     :param eps: probabilities stay in [eps, 1 - eps]
     :param antithetic: draw members in opposite pairs
-    :param kl_max: largest relative entropy of a synapse's update, nats
+    :param kl_max: largest relative entropy of an update, nats for each synapse
+    :param kl_min: what it falls to where members become neither better nor worse
+    :param min_change: by how many standard deviations they must, in a generation, for it to stay as it is
     :param signal_decay: of the mean over generations by which a synapse's signal is estimated
     """
 
@@ -25,11 +27,13 @@ class SATR(ConnectivityAlgorithm):
         population_size: int = 256,
         eps: float = 1e-3,
         antithetic: bool = False,
-        kl_max: float = 0.02,
+        kl_max: float = 0.045,
+        kl_min: float = 1e-4,
+        min_change: float = 1.2,
         signal_decay: float = 0.9,
         **kwargs: Any,
     ) -> None:
-        strategy = SignalAwareTrustRegion(population_size, eps, antithetic, 0.5, kl_max, signal_decay)
+        strategy = SignalAwareTrustRegion(population_size, eps, antithetic, 0.5, kl_max, kl_min, min_change, signal_decay)
         super().__init__(policy, env, strategy, None, **kwargs)
 
 

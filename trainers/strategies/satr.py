@@ -1,5 +1,6 @@
 """Evolving Connectivity inside a trust region (after the idea of SATR, arXiv 2601.21572)."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -9,55 +10,73 @@ import jax.numpy as jnp
 
 from trainers.strategies import masks
 from trainers.strategies.masks import Kernels
+from trainers.strategies.ranks import doubled_centred_ranks
 from trainers.strategies.types import Metrics
+
+EXPANSION = 0.5  # logarithm by which one standard deviation of change widens the trust region
 
 
 class SATRState(NamedTuple):
-    """Connection probabilities rho (float32, in [eps, 1 - eps]) by kernel, and what the generations have told of each synapse.
+    """Connection probabilities rho (float32, in [eps, 1 - eps]) by kernel, and what the trust region goes by.
 
-    `evidence`: running sum (bias not yet corrected) of x below, by kernel; `generation`: how many generations it holds.
+    `evidence`: running sum (bias not yet corrected) of x below, by kernel; `generation`: how many generations it holds;
+    `kl_bound`: kappa below; `last_fitness`: of the generation before, (P,).
     """
 
     rho: Kernels
     evidence: Kernels
     generation: jax.Array
+    kl_bound: jax.Array
+    last_fitness: jax.Array
 
 
 @dataclass(frozen=True)
 class SignalAwareTrustRegion:
     """Evolving Connectivity whose steps are bounded in relative entropy, the less signal there is, the tighter.
 
-    Masks theta, ranks w and gradient g are those of `EvolvingConnectivity`. At small populations most of g is noise, and a
-    step whose size does not depend on that (Adam's is about the learning rate for every synapse) goes on moving synapses
-    that are decided, and decides those that do not matter. The abstract of arXiv 2601.21572 bounds the relative entropy of
-    every Bernoulli update, normalised by the estimated energy of the signal. Its formulae were not at hand; these are
-    derived here.
+    Masks theta, ranks w and gradient g are those of `EvolvingConnectivity`. At small populations most of g is noise, and
+    steps whose size does not depend on that (Adam's are about the learning rate while nothing is decided) go on changing a
+    network that is good already. The abstract of arXiv 2601.21572 bounds the relative entropy of the update of Bernoulli
+    distributions, normalised by the estimated energy of the signal. Its formulae were not at hand; these are derived here.
 
-    1. Relative entropy. To second order KL(rho + d || rho) = d^2 / (2 rho (1 - rho)) nats.
+    1. Relative entropy. To second order KL(rho_j + d_j || rho_j) = d_j^2 / (2 v_j) nats, v_j = rho_j (1 - rho_j).
     2. Noise. Suppose that fitness does not depend on synapse j. Then its theta_ij are independent of the ranks, and since
-       these sum to zero, g_j has mean 0 and variance rho_j (1 - rho_j) sum_i w_i^2 / P^2 exactly. In units of that noise,
+       these sum to zero, g_j has mean 0 and variance v_j sum_i w_i^2 / P^2 exactly. In units of that noise,
 
-           x_j = g_j / sqrt(rho_j (1 - rho_j) sum_i w_i^2 / P^2)
+           x_j = g_j / sqrt(v_j sum_i w_i^2 / P^2)
 
        has mean 0 and variance 1. So has, after the mean over generations with weights that fall by `signal_decay` has been
        divided by the root of their sum of squares, z_j.
-    3. Signal. A synapse that matters adds to z_j^2, whose noise is 1: the signal's share of its energy is estimated by
+    3. Trust region of a synapse. The energy of its mean gradient is v_j z_j^2, against 1/4 for noise on an undecided one.
+       The relative entropy is bounded by kappa for each unit of the ratio of these energies:
 
-           share_j = max(0, 1 - 1 / z_j^2)
+           KL_j <= kappa 4 v_j z_j^2 / Z,   Z = max(1, mean over all synapses of z^2)
+           d_j = 2 v_j z_j sqrt(2 kappa / Z),   rho <- clip(rho + d, eps, 1 - eps)
 
-       which is also the factor by which a noisy estimate is best shrunk (Wiener's, and James and Stein's).
-    4. Trust region. Every synapse moves by the relative entropy kl_max share_j, in the direction of its evidence:
+       which changes the log-odds of equally clear synapses equally. Division by Z bounds the relative entropy of the whole
+       network's update by kappa nats a synapse. What is decided has little energy and is left alone; a bound
+       without it (d_j in proportion to sqrt(v_j)) pushes decided synapses against eps, from where they can only come back.
+    4. Energy of the whole signal, which says how large kappa may be. In a network of 74,000 synapses and a population of
+       64 the signal is less than one per cent of the energy of g, which no estimate from g can tell from none. But its
+       effect can be measured: if E[g] = s, a step along the natural gradient changes expected fitness by the sum of
+       s_j^2 / v_j, times the step, the signal's energy. The change from one generation to the next,
 
-           d_j = sign(z_j) sqrt(2 kl_max share_j rho_j (1 - rho_j)),   rho <- clip(rho + d, eps, 1 - eps)
+           u = (U - P^2 / 2) / sqrt(P^2 (2 P + 1) / 12),
 
-    There is no learning rate. Two of three synapses that do not matter stand still in a generation, and the others move in
-    changing directions. A step is the shorter, the more is decided: at kl_max = 0.02 at most 0.1 at rho = 1/2, where EC's
-    under Adam is 0.15, but 0.006 at rho = 0.001, where EC's would still be 0.15.
+       U how many pairs of a new member and a last one the new one wins (Mann and Whitney's statistic: mean 0 and variance
+       1 when nothing is better or worse), tells it in units of its noise, and
 
-    It suits objectives in which single synapses matter (HalfOneMax). On Hopper, where each carries little of the signal, EC
-    learns sooner and falls less (docs/dc.md).
+           kappa <- clip(kappa exp(EXPANSION (min(|u|, 2) - min_change)), kl_min, kl_max)
 
-    :param kl_max: largest relative entropy of a synapse's update, nats
+       expands the trust region while there is something to follow and contracts it where there is nothing (E|u| = 0.8
+       without signal). Members that become worse count as a signal too: the statistics of observations go on moving, and a
+       network that stopped while they do cannot follow.
+
+    There is no learning rate. At kl_max = 0.045, where kappa begins, an undecided synapse moves by 0.15 z, as under EC.
+
+    :param kl_max: largest relative entropy of an update, nats for each synapse
+    :param kl_min: what it falls to where members become neither better nor worse
+    :param min_change: |u| that keeps kappa as it is
     :param signal_decay: of the mean over generations, in [0, 1)
     """
 
@@ -65,13 +84,19 @@ class SignalAwareTrustRegion:
     eps: float = 1e-3
     antithetic: bool = False
     initial_rho: float = 0.5
-    kl_max: float = 0.02
+    kl_max: float = 0.045
+    kl_min: float = 1e-4
+    min_change: float = 1.2
     signal_decay: float = 0.9
 
     def __post_init__(self) -> None:
         masks.check_masks(self.population_size, self.antithetic, self.eps, self.initial_rho)
         if not 0 < self.kl_max < float("inf"):
             raise ValueError(f"kl_max={self.kl_max} must be a positive number of nats.")
+        if not 0 < self.kl_min <= self.kl_max:
+            raise ValueError(f"kl_min={self.kl_min} must lie in (0, kl_max], here (0, {self.kl_max}].")
+        if not 0 <= self.min_change < 2:
+            raise ValueError(f"min_change={self.min_change} must lie in [0, 2), in standard deviations.")
         if not 0 <= self.signal_decay < 1:
             raise ValueError(f"signal_decay={self.signal_decay} must lie in [0, 1).")
 
@@ -79,7 +104,9 @@ class SignalAwareTrustRegion:
         """`params_like`: shapes (K, M) of the boolean kernels, such as `RSNN.kernels`. The key is not used."""
         del key
         rho = masks.initial_probabilities(params_like, self.initial_rho)
-        return SATRState(rho, jax.tree.map(jnp.zeros_like, rho), jnp.int32(0))
+        evidence = jax.tree.map(jnp.zeros_like, rho)
+        no_fitness = jnp.zeros(self.population_size, jnp.float32)
+        return SATRState(rho, evidence, jnp.int32(0), jnp.float32(self.kl_max), no_fitness)
 
     def sample(self, state: SATRState, key: jax.Array, members: jax.Array) -> Kernels:
         """Packed masks of these members: uint32 (len(members), W, M) by kernel."""
@@ -87,30 +114,39 @@ class SignalAwareTrustRegion:
 
     def update(self, state: SATRState, key: jax.Array, fitness: jax.Array) -> tuple[SATRState, Metrics]:
         rho, decay, generation = state.rho, self.signal_decay, state.generation + 1
+        change = jnp.where(state.generation > 0, fitness_change(state.last_fitness, fitness), self.min_change)
+        widened = state.kl_bound * jnp.exp(EXPANSION * (jnp.minimum(jnp.abs(change), 2.0) - self.min_change))
+        kl_bound = jnp.clip(widened, self.kl_min, self.kl_max)
         descent, ranks = masks.rank_gradient(rho, key, fitness, self.antithetic)
         weights = ranks / (2.0 * (self.population_size - 1))
         noise = jnp.sum(weights**2) / self.population_size**2
         # Equal fitness tells nothing, and divides by nothing.
         scale = jnp.where(noise > 0, 1.0 / jnp.sqrt(jnp.where(noise > 0, noise, 1.0)), 0.0)
-        remaining = decay**generation
+        variance = jax.tree.map(lambda p: p * (1 - p), rho)
+        evidence = jax.tree.map(
+            lambda e, g, v: decay * e - (1 - decay) * scale * g / jnp.sqrt(v), state.evidence, descent, variance
+        )
         # The root of the weights' sum of squares, for weights that are not yet divided by their sum.
-        deviation = jnp.sqrt((1 - decay) * (1 - remaining**2) / (1 + decay))
-        moved, evidence, share, entropy = {}, {}, {}, {}
-        for name, p in rho.items():
-            variance = p * (1 - p)
-            evidence[name] = decay * state.evidence[name] - (1 - decay) * scale * descent[name] / jnp.sqrt(variance)
-            z = evidence[name] / deviation
-            share[name] = jnp.where(jnp.abs(z) > 1, 1 - 1 / jnp.where(jnp.abs(z) > 1, z, 1.0) ** 2, 0.0)
-            step = jnp.sign(z) * jnp.sqrt(2 * self.kl_max * share[name] * variance)
-            moved[name] = jnp.clip(p + step, self.eps, 1 - self.eps)
-            entropy[name] = (moved[name] - p) ** 2 / (2 * variance)
-        new = SATRState(moved, evidence, generation)
-        own = {"signal": _mean(share), "kl": _mean(entropy)}
+        deviation = jnp.sqrt((1 - decay) * (1 - decay ** (2 * generation)) / (1 + decay))
+        energy = _mean(jax.tree.map(jnp.square, evidence)) / deviation**2
+        step = 2.0 * jnp.sqrt(2.0 * kl_bound / jnp.maximum(energy, 1.0)) / deviation
+        moved = jax.tree.map(lambda p, v, e: jnp.clip(p + step * v * e, self.eps, 1 - self.eps), rho, variance, evidence)
+        kl = _mean(jax.tree.map(lambda p, q, v: (q - p) ** 2 / (2 * v), rho, moved, variance))
+        new = SATRState(moved, evidence, generation, kl_bound, jnp.asarray(fitness, jnp.float32))
+        own = {"fitness_change": change, "kl_bound": kl_bound, "kl": kl}
         return new, masks.mask_metrics(moved) | masks.changes(rho, moved) | own
 
     def mean(self, state: SATRState) -> Kernels:
         """The deterministic network: synapses with rho > 0.5, packed."""
         return masks.deployed(state.rho)
+
+
+def fitness_change(last: jax.Array, new: jax.Array) -> jax.Array:
+    """Mann and Whitney's statistic of two generations' fitness, (P,) each, in units of its deviation under chance; positive
+    where the new one is better, 0 where all are equal. Non-finite fitness is worst."""
+    size = new.shape[0]
+    ranks = doubled_centred_ranks(jnp.concatenate([new, last]))
+    return jnp.sum(ranks[:size]) / 2 / (size * math.sqrt((2 * size + 1) / 12))
 
 
 def _mean(tree: Kernels) -> jax.Array:
