@@ -200,9 +200,9 @@ class SATRConfig(RunConfig):
     kl_max: float = 0.045
     """Largest relative entropy of an update, nats for each connection."""
     kl_min: float = 1e-4
-    """What it falls to where members become neither better nor worse."""
+    """What kl_max falls to where members become neither better nor worse."""
     min_change: float = 1.2
-    """By how many standard deviations they must, in a generation, for it to stay as it is."""
+    """Standard deviations by which members' fitness has to change in a generation for no fall."""
     signal_decay: float = 0.9
     """Decay of the mean over generations by which the signal is estimated."""
 

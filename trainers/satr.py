@@ -15,8 +15,8 @@ class SATR(ConnectivityAlgorithm):
     :param eps: probabilities stay in [eps, 1 - eps]
     :param antithetic: draw members in opposite pairs
     :param kl_max: largest relative entropy of an update, nats for each synapse
-    :param kl_min: what it falls to where members become neither better nor worse
-    :param min_change: by how many standard deviations they must, in a generation, for it to stay as it is
+    :param kl_min: what `kl_max` falls to where members become neither better nor worse
+    :param min_change: standard deviations by which members' fitness has to change in a generation for no fall
     :param signal_decay: of the mean over generations by which a synapse's signal is estimated
     """
 

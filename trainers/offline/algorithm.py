@@ -27,8 +27,8 @@ from trainers.torch_state import load_module, load_optimizer, module_arrays, opt
 class OfflineAlgorithm(BaseAlgorithm):
     """An algorithm that learns from a dataset by `learn(gradient_steps)`; the environment is for evaluation alone.
 
-    Everything random in a gradient step comes from (seed, number of the step): a saved model goes on exactly, and
-    evaluations change nothing.
+    Everything random in a gradient step comes from (seed, number of the step): a saved model goes on exactly
+    (under the same `gradient_steps`, where a learning rate depends on what remains), and evaluations change nothing.
 
     `num_timesteps` counts gradient steps, so that callbacks such as EvalCallback do too. `history` holds a row of metrics
     for every `log_every` of them.

@@ -35,44 +35,45 @@ class SignalAwareTrustRegion:
     """Evolving Connectivity whose steps are bounded in relative entropy, the less signal there is, the tighter.
 
     Masks theta, ranks w and gradient g are those of `EvolvingConnectivity`. At small populations most of g is noise, and
-    steps whose size does not depend on that (Adam's are about the learning rate while nothing is decided) go on changing a
-    network that is good already. The abstract of arXiv 2601.21572 bounds the relative entropy of the update of Bernoulli
-    distributions, normalised by the estimated energy of the signal. Its formulae were not at hand; these are derived here.
+    steps whose size does not depend on that go on changing a network that is good already. The abstract of arXiv 2601.21572
+    bounds the relative entropy of the update of Bernoulli distributions, normalised by the estimated energy of the signal.
+    Its formulae were not at hand; these are derived here.
 
     1. Relative entropy. To second order KL(rho_j + d_j || rho_j) = d_j^2 / (2 v_j) nats, v_j = rho_j (1 - rho_j).
     2. Noise. Suppose that fitness does not depend on synapse j. Then its theta_ij are independent of the ranks, and since
-       these sum to zero, g_j has mean 0 and variance v_j sum_i w_i^2 / P^2 exactly. In units of that noise,
+       these sum to zero, g_j of independent members has mean 0 and variance v_j sum_i w_i^2 / P^2. In units of that noise,
 
            x_j = g_j / sqrt(v_j sum_i w_i^2 / P^2)
 
        has mean 0 and variance 1. So has, after the mean over generations with weights that fall by `signal_decay` has been
        divided by the root of their sum of squares, z_j.
     3. Trust region of a synapse. The energy of its mean gradient is v_j z_j^2, against 1/4 for noise on an undecided one.
-       The relative entropy is bounded by kappa for each unit of the ratio of these energies:
+       The relative entropy is bounded by kappa for each unit of the ratio of these energies, and the step reaches the bound:
 
            KL_j <= kappa 4 v_j z_j^2 / Z,   Z = max(1, mean over all synapses of z^2)
            d_j = 2 v_j z_j sqrt(2 kappa / Z),   rho <- clip(rho + d, eps, 1 - eps)
 
-       which changes the log-odds of equally clear synapses equally. Division by Z bounds the relative entropy of the whole
-       network's update by kappa nats a synapse. What is decided has little energy and is left alone; a bound
-       without it (d_j in proportion to sqrt(v_j)) pushes decided synapses against eps, from where they can only come back.
-    4. Energy of the whole signal, which says how large kappa may be. In a network of 74,000 synapses and a population of
-       64 the signal is less than one per cent of the energy of g, which no estimate from g can tell from none. But its
-       effect can be measured: if E[g] = s, a step along the natural gradient changes expected fitness by the sum of
-       s_j^2 / v_j, times the step, the signal's energy. The change from one generation to the next,
+       which to first order changes the log-odds of equally clear synapses equally. Division by Z bounds the relative entropy
+       of the whole network's update by kappa nats a synapse. What is decided is left alone; a bound without the energy (d_j
+       in proportion to sqrt(v_j)) pushes decided synapses against eps, from where they can only come back.
+    4. Width of the whole region. With 74,000 synapses and 64 members the signal is less than one per cent of the energy of
+       g, too little to be told from the noise of one generation. But its effect can be measured: where E[z_j] = s_j, such a
+       step raises the expected rank by an amount in proportion to sqrt(kappa) sum_j sqrt(v_j) s_j^2, the energy of the
+       signal. The change from one generation to the next,
 
            u = (U - P^2 / 2) / sqrt(P^2 (2 P + 1) / 12),
 
-       U how many pairs of a new member and a last one the new one wins (Mann and Whitney's statistic: mean 0 and variance
-       1 when nothing is better or worse), tells it in units of its noise, and
+       U how many pairs of a new member and a last one the new one wins (Mann and Whitney's statistic: mean 0 and, without
+       ties, variance 1 when nothing is better or worse), tells it in units of its noise, and
 
            kappa <- clip(kappa exp(EXPANSION (min(|u|, 2) - min_change)), kl_min, kl_max)
 
        expands the trust region while there is something to follow and contracts it where there is nothing (E|u| = 0.8
        without signal). Members that become worse count as a signal too: the statistics of observations go on moving, and a
-       network that stopped while they do cannot follow.
+       network that has stopped learning would have to bear with them. Where kappa is small, steps change little whatever the
+       signal, so that it tends to stay small; kl_min keeps it from vanishing. Equal fitness tells nothing and leaves it.
 
-    There is no learning rate. At kl_max = 0.045, where kappa begins, an undecided synapse moves by 0.15 z, as under EC.
+    There is no learning rate. At kl_max = 0.045, where kappa begins, an undecided synapse moves by 0.15 z.
 
     :param kl_max: largest relative entropy of an update, nats for each synapse
     :param kl_min: what it falls to where members become neither better nor worse
@@ -114,14 +115,15 @@ class SignalAwareTrustRegion:
 
     def update(self, state: SATRState, key: jax.Array, fitness: jax.Array) -> tuple[SATRState, Metrics]:
         rho, decay, generation = state.rho, self.signal_decay, state.generation + 1
-        change = jnp.where(state.generation > 0, fitness_change(state.last_fitness, fitness), self.min_change)
-        widened = state.kl_bound * jnp.exp(EXPANSION * (jnp.minimum(jnp.abs(change), 2.0) - self.min_change))
-        kl_bound = jnp.clip(widened, self.kl_min, self.kl_max)
         descent, ranks = masks.rank_gradient(rho, key, fitness, self.antithetic)
         weights = ranks / (2.0 * (self.population_size - 1))
         noise = jnp.sum(weights**2) / self.population_size**2
         # Equal fitness tells nothing, and divides by nothing.
         scale = jnp.where(noise > 0, 1.0 / jnp.sqrt(jnp.where(noise > 0, noise, 1.0)), 0.0)
+        told = (state.generation > 0) & (noise > 0)
+        change = jnp.where(told, fitness_change(state.last_fitness, fitness), 0.0)
+        widened = state.kl_bound * jnp.exp(EXPANSION * (jnp.minimum(jnp.abs(change), 2.0) - self.min_change))
+        kl_bound = jnp.where(told, jnp.clip(widened, self.kl_min, self.kl_max), state.kl_bound)
         variance = jax.tree.map(lambda p: p * (1 - p), rho)
         evidence = jax.tree.map(
             lambda e, g, v: decay * e - (1 - decay) * scale * g / jnp.sqrt(v), state.evidence, descent, variance

@@ -252,7 +252,12 @@ def test_a_loaded_model_goes_on_exactly(cls, policy: str, own: dict, bandit: Off
         networks = _kwargs(cls, **own | drawing | ({"state_value": True} if cls is BCQ else {}))
         return cls(policy, dataset=bandit, log_every=5, learning_rate=1e-3, policy_kwargs=networks, seed=4)
 
-    whole, half = build().learn(12), build().learn(7)
+    class StopAfterSeven(BaseCallback):
+        def _on_step(self) -> bool:
+            return self.num_timesteps < 7
+
+    whole, half = build().learn(12), build().learn(12, StopAfterSeven())
+    assert half.num_timesteps == 7
     half.save(tmp_path / "half")
     loaded = cls.load(tmp_path / "half", dataset=bandit).learn(12, reset_num_timesteps=False)
     for name, value in whole.policy.state_dict().items():
