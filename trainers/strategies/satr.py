@@ -73,8 +73,8 @@ class SignalAwareTrustRegion:
        network that has stopped learning would have to bear with them. Where kappa is small, steps change little whatever the
        signal, so that it tends to stay small; kl_min keeps it from vanishing. Equal fitness tells nothing and leaves it.
 
-    There is no learning rate. At kl_max = 0.045, where kappa begins, an undecided synapse moves by 0.15 z. How it compares with
-    EC: docs/dc.md.
+    There is no learning rate. At kl_max = 0.045, where kappa begins, an undecided synapse moves by 0.15 z. docs/dc.md compares
+    it with EC.
 
     :param kl_max: largest relative entropy of an update, nats for each synapse
     :param kl_min: what it falls to where members become neither better nor worse
